@@ -1,0 +1,1 @@
+//! Configuration in layers, loaded into any type; knows no key of its own.

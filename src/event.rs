@@ -1,0 +1,68 @@
+//! Events: what the log holds. A CloudEvents 1.0 context with the body exactly as it was received.
+//!
+//! Built by the doors (webhook, API, schedules), stored by `store`, matched by `trigger`. This
+//! module only holds the words and the keys; it neither parses bodies nor talks to Postgres.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::digest;
+use bytes::Bytes;
+
+use crate::id::Id;
+
+/// One event of the log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Our id: key of the row, answer to the sender, and time of receipt.
+    pub id: Id,
+    /// CloudEvents `id`: the sender's delivery or event id.
+    pub event_id: String,
+    /// CloudEvents `source`: `/hooks/<name>` for webhooks.
+    pub source: String,
+    /// CloudEvents `type`: `<provider>.<the sender's type>` for webhooks.
+    pub kind: String,
+    /// The other context attributes: `subject`, `time`, `dataschema` and extensions.
+    pub attributes: BTreeMap<String, String>,
+    /// CloudEvents `datacontenttype`: the media type of the body.
+    pub content_type: Option<String>,
+    /// The delivery's headers in the order received; credentials are masked.
+    pub headers: Vec<(String, String)>,
+    /// The body, byte for byte.
+    pub body: Bytes,
+}
+
+/// What makes two deliveries the same event: a 128-bit digest of the source and its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DedupeKey(pub [u8; 16]);
+
+impl DedupeKey {
+    /// The key of an id within a source.
+    #[must_use]
+    pub fn new(source: &str, id: &str) -> Self {
+        Self::digest(&[source.as_bytes(), &[0], id.as_bytes()])
+    }
+
+    /// The key of a delivery that carries no id: its method, path and body.
+    #[must_use]
+    pub fn of_content(source: &str, method: &str, path: &str, body: &[u8]) -> Self {
+        Self::digest(&[
+            source.as_bytes(),
+            &[1],
+            method.as_bytes(),
+            &[0],
+            path.as_bytes(),
+            &[0],
+            body,
+        ])
+    }
+
+    fn digest(parts: &[&[u8]]) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        for part in parts {
+            context.update(part);
+        }
+        let mut key = [0; 16];
+        key.copy_from_slice(&context.finish().as_ref()[..16]);
+        Self(key)
+    }
+}

@@ -1,0 +1,358 @@
+//! What a checked workflow is made of. Built only by `workflow::parse`, so whatever exists here is
+//! valid: expressions are compiled, names resolved, durations known.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::expression::{Expression, Template, Value};
+
+/// A checked, compiled workflow.
+#[derive(Debug)]
+pub struct Definition {
+    /// The `document` section.
+    pub document: Document,
+    /// `input` of the workflow.
+    pub input: Flow,
+    /// `output` of the workflow.
+    pub output: Flow,
+    /// Deadline of a run, `use.timeouts` resolved.
+    pub timeout: Option<Timeout>,
+    /// What starts runs besides a manual call.
+    pub schedule: Option<Schedule>,
+    /// Names of `use.secrets`.
+    pub secrets: Vec<String>,
+    /// The top-level `do`.
+    pub tasks: TaskList,
+    /// The whole document as data: `$workflow.definition`.
+    pub value: Value,
+}
+
+/// Identity and description.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    /// Version of the language, `1.0.x`.
+    pub dsl: String,
+    /// RFC 1123 label.
+    pub namespace: String,
+    /// RFC 1123 label.
+    pub name: String,
+    /// Semantic version.
+    pub version: String,
+    /// Shown, not interpreted.
+    pub title: Option<String>,
+    /// Shown, not interpreted.
+    pub summary: Option<String>,
+    /// Extensions of this server and of others.
+    pub metadata: Value,
+}
+
+/// One side of a data flow: `input {schema, from}`, `output {as, schema}`, `export {as, schema}`.
+#[derive(Clone, Debug, Default)]
+pub struct Flow {
+    /// `from` or `as`.
+    pub filter: Option<Template>,
+    /// `schema`, compiled.
+    pub schema: Option<Schema>,
+}
+
+/// A compiled JSON Schema (2020-12, no remote references).
+#[derive(Clone, Debug)]
+pub struct Schema(pub Arc<jsonschema::Validator>);
+
+/// A duration: fixed, or an expression that gives one.
+#[derive(Clone, Debug)]
+pub enum Span {
+    /// Known at deployment.
+    Fixed(Duration),
+    /// Known when it is evaluated.
+    Evaluated(Expression),
+}
+
+/// `timeout.after`.
+#[derive(Clone, Debug)]
+pub struct Timeout {
+    /// How long the scope may take.
+    pub after: Span,
+}
+
+/// `schedule`: this version starts runs on events; the other kinds have their place here.
+#[derive(Clone, Debug)]
+pub enum Schedule {
+    /// `on.one`: each matching event starts a run with `[event]` as input.
+    On {
+        /// Which events.
+        filter: EventFilter,
+    },
+}
+
+/// `with` of an event filter: all attributes must match.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// Attribute name and what it must be, in the order written.
+    pub with: Vec<(String, AttributeFilter)>,
+}
+
+/// What one attribute must be.
+#[derive(Clone, Debug)]
+pub enum AttributeFilter {
+    /// Equal, or an anchored regular expression that matches (RE2 syntax).
+    Text {
+        /// The text as written.
+        literal: String,
+        /// The text as an anchored pattern, where it is one that could match something else.
+        pattern: Option<regex::Regex>,
+    },
+    /// A predicate: `.` is the attribute's value.
+    Predicate(Expression),
+    /// `data: {…}`: these members must be equal.
+    Data(Value),
+}
+
+/// A list of tasks under one pointer.
+#[derive(Clone, Debug)]
+pub struct TaskList {
+    /// The tasks in order.
+    pub tasks: Vec<Arc<Task>>,
+}
+
+/// Where control goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// The next task of the list.
+    Continue,
+    /// Leaves the list.
+    Exit,
+    /// Completes the run.
+    End,
+    /// The task at this index of the same list.
+    Task(usize),
+}
+
+/// One task.
+#[derive(Debug)]
+pub struct Task {
+    /// Its name in its list.
+    pub name: String,
+    /// Its reference: an RFC 6901 pointer into the definition.
+    pub reference: Arc<str>,
+    /// `if`.
+    pub condition: Option<Expression>,
+    /// `input`.
+    pub input: Flow,
+    /// `output`.
+    pub output: Flow,
+    /// `export`.
+    pub export: Flow,
+    /// `timeout`, resolved.
+    pub timeout: Option<Timeout>,
+    /// `then`.
+    pub then: Then,
+    /// `metadata`.
+    pub metadata: Value,
+    /// The definition of the task as data: `$task.definition`.
+    pub value: Value,
+    /// What it does.
+    pub kind: Kind,
+}
+
+/// What a task does: one variant per keyword of the language.
+#[derive(Debug)]
+pub enum Kind {
+    /// `call: http`.
+    Call(Box<HttpCall>),
+    /// `do`.
+    Do(TaskList),
+    /// `for`.
+    For(Box<For>),
+    /// `fork`.
+    Fork(Fork),
+    /// `raise`.
+    Raise(Box<Raise>),
+    /// `set`.
+    Set(Template),
+    /// `switch`.
+    Switch(Vec<Case>),
+    /// `try`.
+    Try(Box<Try>),
+    /// `wait`.
+    Wait(Span),
+}
+
+/// A case of a `switch`.
+#[derive(Debug)]
+pub struct Case {
+    /// Its name.
+    pub name: String,
+    /// Its condition; the default case has none.
+    pub when: Option<Expression>,
+    /// Where it leads.
+    pub then: Then,
+}
+
+/// `raise.error`; `use.errors` resolved.
+#[derive(Debug)]
+pub struct Raise {
+    /// `type`.
+    pub kind: Template,
+    /// `status`.
+    pub status: Template,
+    /// `title`.
+    pub title: Option<Template>,
+    /// `detail`.
+    pub detail: Option<Template>,
+    /// `instance`; the task's reference where absent.
+    pub instance: Option<Template>,
+}
+
+/// `try` with its `catch`.
+#[derive(Debug)]
+pub struct Try {
+    /// The tasks tried.
+    pub body: TaskList,
+    /// `catch.errors.with`: members that must be equal.
+    pub with: Vec<(String, Value)>,
+    /// `catch.as`, default `error`.
+    pub variable: String,
+    /// `catch.when`.
+    pub when: Option<Expression>,
+    /// `catch.exceptWhen`.
+    pub except_when: Option<Expression>,
+    /// `catch.retry`; `use.retries` resolved.
+    pub retry: Option<Retry>,
+    /// `catch.do`.
+    pub handler: Option<TaskList>,
+    /// `catch.then`.
+    pub then: Option<Then>,
+}
+
+/// A retry policy.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    /// Retried only when this holds.
+    pub when: Option<Expression>,
+    /// Not retried when this holds.
+    pub except_when: Option<Expression>,
+    /// `delay`; zero where absent.
+    pub delay: Option<Span>,
+    /// How the delay grows.
+    pub backoff: Backoff,
+    /// `jitter {from, to}`.
+    pub jitter: Option<(Span, Span)>,
+    /// `limit.attempt.count`: retries at most.
+    pub attempts_max: Option<u32>,
+    /// `limit.attempt.duration`: deadline of one attempt.
+    pub attempt_duration: Option<Span>,
+    /// `limit.duration`: no retry starts after it.
+    pub duration: Option<Span>,
+}
+
+/// How a delay grows from one retry to the next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Backoff {
+    /// The same each time.
+    Constant,
+    /// By `increment`, or by the delay itself.
+    Linear {
+        /// What is added for each further retry.
+        increment: Option<Duration>,
+    },
+    /// Times `factor` (default 2), up to `max_delay`.
+    Exponential {
+        /// Default 2.
+        factor: Option<f64>,
+        /// Upper bound of the delay.
+        max_delay: Option<Duration>,
+    },
+}
+
+/// `for`.
+#[derive(Debug)]
+pub struct For {
+    /// `for.each`, default `item`.
+    pub each: String,
+    /// `for.at`, default `index`.
+    pub at: String,
+    /// `for.in`.
+    pub items: Template,
+    /// `while`.
+    pub condition: Option<Expression>,
+    /// The body.
+    pub body: TaskList,
+}
+
+/// `fork`.
+#[derive(Debug)]
+pub struct Fork {
+    /// Each branch is one task.
+    pub branches: Vec<Arc<Task>>,
+    /// The first to succeed wins.
+    pub compete: bool,
+}
+
+/// `call: http` with its arguments.
+#[derive(Debug)]
+pub struct HttpCall {
+    /// Upper case; may be an expression.
+    pub method: Template,
+    /// `endpoint` or `endpoint.uri`.
+    pub endpoint: Endpoint,
+    /// `endpoint.authentication`; `use.authentications` resolved.
+    pub authentication: Option<Authentication>,
+    /// `headers`.
+    pub headers: Option<Template>,
+    /// `query`.
+    pub query: Option<Template>,
+    /// `body`.
+    pub body: Option<Template>,
+    /// `output`.
+    pub output: HttpOutput,
+    /// `redirect`.
+    pub redirect: bool,
+    /// Whether a `try` around this call has a retry policy of its own, so that the destination's
+    /// does not apply (one layer retries).
+    pub retried: bool,
+}
+
+/// The address of a call.
+#[derive(Clone, Debug)]
+pub enum Endpoint {
+    /// An RFC 6570 level 1 template over top-level members of the input.
+    Uri(String),
+    /// A whole-string expression.
+    Expression(Expression),
+}
+
+/// What a call's output is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpOutput {
+    /// The body, parsed by its media type.
+    Content,
+    /// The body in base64.
+    Raw,
+    /// `{request, statusCode, headers, content}`.
+    Response,
+}
+
+/// Credentials a definition gives to a call.
+#[derive(Clone, Debug)]
+pub enum Authentication {
+    /// RFC 7617.
+    Basic {
+        /// User name.
+        username: Template,
+        /// Password.
+        password: Template,
+    },
+    /// RFC 6750.
+    Bearer {
+        /// The token.
+        token: Template,
+    },
+    /// `{basic|bearer: {use: secret}}`: an object secret with the scheme's members.
+    Secret {
+        /// `basic` or `bearer`.
+        scheme: String,
+        /// Name of the secret.
+        name: String,
+    },
+}
