@@ -1,3 +1,6 @@
-//! All integration tests, one binary; modules stand in the order of the journey.
+//! All tests, in one program: modules in the order of the journey, then the rules of the house.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+mod config;
 mod document;
+mod secrets;
