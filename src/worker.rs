@@ -28,7 +28,7 @@ use crate::call::Destinations;
 use crate::expression::Value;
 use crate::id::Id;
 use crate::secret::Redactor;
-use crate::store::Links;
+use crate::store::Store;
 
 pub use append::{Appender, Receipt, Unavailable};
 pub use definitions::Definitions;
@@ -64,8 +64,6 @@ pub struct Config {
     pub self_fence_ms: u64,
     /// Without a heartbeat for this long a node is dead to the others, in milliseconds.
     pub session_timeout_ms: u64,
-    /// Days the history is kept.
-    pub retention_days: u16,
 }
 
 /// Which loops this node runs.
@@ -80,7 +78,7 @@ pub struct Roles {
 /// What the loops are built from.
 pub struct Parts {
     /// Makes connections.
-    pub links: Links,
+    pub store: Store,
     /// Compiled workflows.
     pub definitions: Arc<Definitions>,
     /// Where calls go.
@@ -152,7 +150,7 @@ pub struct Worker {
     pub session: Arc<Session>,
     shared: Arc<Shared>,
     executor: execute::Executor,
-    links: Links,
+    store: Store,
 }
 
 impl Worker {
@@ -165,7 +163,7 @@ impl Worker {
         let session = Arc::new(Session::new(Duration::from_millis(config.self_fence_ms)));
         let (appender, append_queue) = append::channel(&config, &parts.metrics);
         let (settler, settle_queue) = settle::channel();
-        let links = parts.links.clone();
+        let store = parts.store.clone();
         let node = parts.node.clone();
         let shared = Arc::new(Shared {
             definitions: parts.definitions,
@@ -183,7 +181,7 @@ impl Worker {
         });
         let slots = config.runs_in_flight_max;
         let executor = execute::Executor::new(Arc::clone(&shared), slots, work.clone());
-        let this = Self { appender, endings, session, shared, executor, links };
+        let this = Self { appender, endings, session, shared, executor, store };
         this.heartbeat(&node, &config);
         let events = this.append_loops(append_queue, &config);
         if roles.work {
@@ -194,7 +192,7 @@ impl Worker {
 
     fn heartbeat(&self, node: &str, config: &Config) {
         let (session, node) = (Arc::clone(&self.session), node.to_owned());
-        let mut link = self.links.link("heartbeat");
+        let mut link = self.store.link("heartbeat");
         let period = Duration::from_millis(config.heartbeat_period_ms);
         let beat = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -219,7 +217,7 @@ impl Worker {
         let (router, events) = mpsc::channel(config.route_queue_events_max);
         let queue = Arc::new(queue);
         for _ in 0..config.append_connections {
-            let link = self.links.link("append");
+            let link = self.store.link("append");
             tokio::spawn(append::run(Arc::clone(&queue), link, router.clone()));
         }
         events
@@ -235,20 +233,20 @@ impl Worker {
         let queue = Arc::new(settle_queue);
         for _ in 0..config.settle_connections {
             let (endings, metrics) = (Arc::clone(&self.endings), Arc::clone(&shared.metrics));
-            let link = self.links.link("settle");
+            let link = self.store.link("settle");
             tokio::spawn(settle::run(Arc::clone(&queue), link, endings, metrics));
         }
-        let (links, config) = (&self.links, Arc::clone(config));
-        work.spawn(route::run(Arc::clone(shared), executor.clone(), links.link("route"), events));
-        work.spawn(claim::run(Arc::clone(shared), executor.clone(), links.link("claim")));
+        let (store, config) = (&self.store, Arc::clone(config));
+        work.spawn(route::run(Arc::clone(shared), executor.clone(), store.link("route"), events));
+        work.spawn(claim::run(Arc::clone(shared), executor.clone(), store.link("claim")));
         let period = Duration::from_millis(config.heartbeat_period_ms);
         let recover =
-            claim::recover(Arc::clone(shared), executor.clone(), links.link("recover"), period);
+            claim::recover(Arc::clone(shared), executor.clone(), store.link("recover"), period);
         work.spawn(recover);
-        tokio::spawn(timers::run(Arc::clone(shared), links.link("timers")));
-        let sweep = sweep::run(Arc::clone(shared), links.link("sweep"), Arc::clone(&config));
+        tokio::spawn(timers::run(Arc::clone(shared), store.link("timers")));
+        let sweep = sweep::run(Arc::clone(shared), store.link("sweep"), Arc::clone(&config));
         tokio::spawn(sweep);
-        tokio::spawn(sweep::partitions(links.link("partitions"), config));
+        tokio::spawn(sweep::partitions(store.clone()));
     }
 
     /// Runs this node holds right now.
@@ -257,17 +255,22 @@ impl Worker {
         self.shared.held.count()
     }
 
+    /// Takes no more runs; new ones stay in `ready`.
+    pub fn close(&self) {
+        self.executor.close();
+    }
+
     /// Stops taking runs, waits up to `at_most` for those in flight, and gives back what is left
     /// with its attempts unchanged (RELIABILITY L3).
     pub async fn drain(&self, at_most: Duration) {
-        self.executor.close();
+        self.close();
         let end = tokio::time::Instant::now() + at_most;
         while self.runs_in_flight() > 0 && tokio::time::Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let left = self.runs_in_flight();
         self.session.close();
-        let mut link = self.links.link("drain");
+        let mut link = self.store.link("drain");
         match link.close_session(self.session.id()).await {
             Ok(()) => tracing::info!(runs.returned = left, "session closed"),
             Err(error) => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::append::chain;
 use super::{Config, Shared};
-use crate::store::Link;
+use crate::store::{self, Link, Store};
 
 /// Pause between two looks for dead sessions; each node adds up to a quarter of its own.
 const SWEEP_PERIOD: Duration = Duration::from_secs(5);
@@ -39,10 +39,10 @@ pub async fn run(shared: Arc<Shared>, mut link: Link, config: Arc<Config>) {
 }
 
 /// Keeps partitions ahead and drops old ones, for ever.
-pub async fn partitions(mut link: Link, config: Arc<Config>) {
+pub async fn partitions(store: Store) {
     loop {
         tokio::time::sleep(PARTITION_PERIOD).await;
-        if let Err(error) = link.keep_partitions(config.retention_days).await {
+        if let Err(error) = store::partitions::keep(&store).await {
             tracing::error!(error = %chain(&error), "day partitions could not be kept");
         }
     }
