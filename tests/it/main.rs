@@ -7,3 +7,4 @@
 mod config;
 mod secrets;
 mod telemetry;
+mod tidy;
