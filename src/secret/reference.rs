@@ -25,9 +25,6 @@ pub enum Reference {
 }
 
 impl Reference {
-    /// The keys a reference may have.
-    pub const KINDS: [&'static str; 3] = ["env", "file", "secret"];
-
     /// The reference written as the one-member map `{kind: value}`.
     ///
     /// # Errors
