@@ -1,8 +1,23 @@
 //! Postgres: every SQL statement of the server lives below here, one file per table or stage.
 
+pub mod api_keys;
+pub mod deployments;
+pub mod destinations;
+pub mod events;
+pub mod ledger;
+pub mod rejections;
+pub mod revision;
+pub mod runs;
+pub mod secrets;
+pub mod sources;
+pub mod workflows;
+
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use sqlx::{PgConnection, PgPool};
 
 use crate::event::{DedupeKey, Event};
 use crate::id::Id;
@@ -22,6 +37,43 @@ pub enum Error {
     /// The change conflicts with what is stored.
     #[error("{0}")]
     Conflict(String),
+}
+
+/// The management path: a pool for queries of people and of the API.
+#[derive(Clone)]
+pub struct Store {
+    pool: PgPool,
+}
+
+/// The work of a transaction, borrowing its connection.
+pub type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'c>>;
+
+impl Store {
+    /// Runs `work` in one transaction, in a task of its own.
+    pub async fn transaction<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut PgConnection) -> Work<'c, T> + Send + 'static,
+    {
+        let pool = self.pool.clone();
+        tokio::spawn(async move {
+            let mut transaction = pool.begin().await?;
+            let done = work(&mut transaction).await?;
+            transaction.commit().await?;
+            Ok(done)
+        })
+        .await
+        .map_err(|e| Error::Unavailable(e.into()))?
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(_) => Self::Refused(error),
+            other => Self::Unavailable(other.into()),
+        }
+    }
 }
 
 /// A Postgres connection owned by one task. Connects when first used and again after a failure;
