@@ -1,1 +1,4 @@
-fn main() {}
+//! All integration tests in one binary: one module per area.
+
+mod postgres;
+mod store_managed;
