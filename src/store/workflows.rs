@@ -207,7 +207,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the database is away or refuses.
-    pub async fn active_workflows(&self) -> Result<Vec<Workflow>, Error> {
+    pub async fn deployed_workflows(&self) -> Result<Vec<Workflow>, Error> {
         active(&mut *self.pool.acquire().await?).await
     }
 
@@ -217,6 +217,17 @@ impl Store {
     /// Where the database is away or refuses.
     pub async fn workflow_by_id(&self, id: i32) -> Result<Option<Workflow>, Error> {
         Ok(sqlx::query_as(select!("where w.id = $1"))
+            .bind(id)
+            .fetch_optional(&self.pool)
+            .await?)
+    }
+
+    /// The text of a version by its key.
+    ///
+    /// # Errors
+    /// Where the database is away or refuses.
+    pub async fn workflow_text(&self, id: i32) -> Result<Option<String>, Error> {
+        Ok(sqlx::query_scalar("select text from workflows where id = $1")
             .bind(id)
             .fetch_optional(&self.pool)
             .await?)
