@@ -1,16 +1,87 @@
 //! Postgres: every SQL statement of the server lives below here, one file per table or stage.
+//!
+//! Two ways lead to the database. The stages of the journey (append, route, claim, settle, …) go
+//! through a [`Link`]: one connection owned by one task, each stage one autocommit statement over
+//! a batch. Management (the API, definitions, lists) goes through [`Store`]: a pool with short
+//! transactions. Called by `worker`, `api` and `server`; knows nothing of HTTP or of definitions.
+
+mod append;
+mod claim;
+mod connect;
+mod fire;
+mod link;
+mod load;
+mod route;
+mod sessions;
+mod settle;
+mod sweep;
+
+pub mod environment;
+pub mod managed;
+pub mod migrate;
+pub mod partitions;
+pub mod plans;
+
+pub mod api_keys;
+pub mod deployments;
+pub mod destinations;
+pub mod events;
+pub mod ledger;
+pub mod rejections;
+pub mod revision;
+pub mod runs;
+pub mod secrets;
+pub mod sources;
+pub mod workflows;
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use secrecy::SecretString;
+use serde::Deserialize;
 
 use crate::event::{DedupeKey, Event};
 use crate::id::Id;
 
+pub use self::connect::Store;
+pub use self::link::Link;
+
+/// The most events, runs or settlements one statement takes.
+pub const BATCH_MAX: usize = 1_024;
+
+/// How often a run may be claimed by a node that then dies before it is faulted as poison.
+pub const SWEEPS_MAX: i16 = 5;
+
+/// How many days back a duplicate may be looked for at most.
+pub const WINDOW_DAYS_MAX: u16 = 30;
+
+/// The `[store]` section of the configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// URL of the database; absent: the server runs a private Postgres in its data directory.
+    pub url: Option<SecretString>,
+    /// Start although Postgres may lose acknowledged events in a crash.
+    pub accept_losing_acknowledged_events: bool,
+    /// How long a hot statement may take, connecting included, in milliseconds.
+    pub deadline_ms: u32,
+    /// Connections of the management pool at most.
+    pub pool_connections_max: u32,
+    /// How long a management query waits for a connection of the pool, in milliseconds.
+    pub pool_acquire_timeout_ms: u32,
+    /// How long a management statement or transaction may take, in milliseconds.
+    pub pool_statement_timeout_ms: u32,
+    /// How long a start waits for another node's migration, in milliseconds.
+    pub migration_timeout_ms: u32,
+    /// How many days history is kept; 0 keeps it for ever.
+    pub retention_days: u16,
+}
+
 /// What went wrong with the database.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be reached, or did not answer within the deadline. The outcome of a write is unknown.
+    /// It cannot be reached, or did not answer within the deadline. The outcome of a write is
+    /// unknown.
     #[error("the database does not answer")]
     Unavailable(#[source] anyhow::Error),
     /// It refused.
@@ -22,72 +93,6 @@ pub enum Error {
     /// The change conflicts with what is stored.
     #[error("{0}")]
     Conflict(String),
-}
-
-/// A Postgres connection owned by one task. Connects when first used and again after a failure;
-/// every statement has a deadline after which the connection is dropped, never reused.
-pub struct Link;
-
-impl Link {
-    /// T1. Appends events, their dedupe keys and inbox rows in one autocommit statement.
-    /// For each event: `None` = stored, `Some(id)` = duplicate of that event.
-    pub async fn append(&mut self, _events: &[NewEvent]) -> Result<Vec<Option<Id>>, Error> {
-        todo!()
-    }
-    /// T2. Deletes inbox rows and creates their runs, claims, ready rows and "ignored" records in one statement.
-    /// Returns the events that another node had already routed (nothing was created for them).
-    pub async fn route(&mut self, _batch: &Routing) -> Result<Vec<Id>, Error> {
-        todo!()
-    }
-    /// Inbox rows older than `older_than`, with their events, oldest first.
-    pub async fn unrouted(
-        &mut self,
-        _older_than: Duration,
-        _limit: u32,
-    ) -> Result<Vec<Unrouted>, Error> {
-        todo!()
-    }
-    /// Claims runs that are ready: at most `limit` for each queue named.
-    pub async fn claim(
-        &mut self,
-        _session: i64,
-        _claims: &mut ClaimIds,
-        _queues: &[(i32, u32)],
-    ) -> Result<Vec<Claimed>, Error> {
-        todo!()
-    }
-    /// Queues (destination ids, 0 = none) that have ready rows due now.
-    pub async fn ready_queues(&mut self) -> Result<Vec<ReadyQueue>, Error> {
-        todo!()
-    }
-    /// Everything needed to replay these runs.
-    pub async fn load(&mut self, _runs: &[Id]) -> Result<Vec<Loaded>, Error> {
-        todo!()
-    }
-    /// T3. Returns the runs whose claim was lost; nothing was written for them.
-    pub async fn settle(&mut self, _batch: &[Settlement]) -> Result<Vec<Id>, Error> {
-        todo!()
-    }
-    /// Moves due timers to `ready`; says how many and how long until the next is due.
-    pub async fn fire(&mut self, _limit: u32) -> Result<Fired, Error> {
-        todo!()
-    }
-    /// Registers this node; returns the session id.
-    pub async fn open_session(&mut self, _node: &str) -> Result<i64, Error> {
-        todo!()
-    }
-    /// Renews the session; false = it was declared dead.
-    pub async fn beat(&mut self, _session: i64) -> Result<bool, Error> {
-        todo!()
-    }
-    /// Ends the session: its unstarted claims go back to `ready`.
-    pub async fn close_session(&mut self, _session: i64) -> Result<(), Error> {
-        todo!()
-    }
-    /// Returns claims of dead sessions (older than `dead_after`) and claims past their deadline to `ready`; poison runs are faulted.
-    pub async fn sweep(&mut self, _dead_after: Duration) -> Result<Swept, Error> {
-        todo!()
-    }
 }
 
 /// Gives out claim ids, unique within the database: session id and a counter.

@@ -4,8 +4,12 @@
     reason = "a test that cannot go on fails where it stands"
 )]
 
+mod postgres;
+mod store_managed;
+mod document;
 mod config;
 mod document;
 mod secrets;
 mod telemetry;
 mod tidy;
+mod secrets;
