@@ -89,8 +89,7 @@ async fn receive(
             door.counters.rejected(&label, rejection);
             tracing::info!(
                 target: "hookwright::webhook",
-                source.name = label,
-                cause = rejection.label(),
+                { source.name = label, cause = rejection.label() },
                 "delivery rejected"
             );
             reject(rejection)

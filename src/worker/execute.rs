@@ -252,26 +252,30 @@ impl<'a> Live<'a> {
             End::Faulted(problem) => {
                 tracing::warn!(
                     target: "hookwright::run",
-                    run.id = %self.run_id,
-                    event.id = %self.event_id,
-                    workflow.namespace = document.namespace,
-                    workflow.name = document.name,
-                    workflow.version = document.version,
-                    task.reference = problem.instance.as_deref().unwrap_or("/"),
-                    error.r#type = %problem.kind,
-                    error.status = problem.status,
-                    error.title = problem.title.as_deref().unwrap_or(""),
-                    duration_ms,
+                    {
+                        run.id = %self.run_id,
+                        event.id = %self.event_id,
+                        workflow.namespace = document.namespace,
+                        workflow.name = document.name,
+                        workflow.version = document.version,
+                        task.reference = problem.instance.as_deref().unwrap_or("/"),
+                        error.kind = %problem.kind,
+                        error.status = problem.status,
+                        error.title = problem.title.as_deref().unwrap_or(""),
+                        duration_ms,
+                    },
                     "run faulted"
                 );
             }
             End::Completed(_) | End::Cancelled => {
                 tracing::debug!(
                     target: "hookwright::run",
-                    run.id = %self.run_id,
-                    event.id = %self.event_id,
-                    workflow.name = document.name,
-                    duration_ms,
+                    {
+                        run.id = %self.run_id,
+                        event.id = %self.event_id,
+                        workflow.name = document.name,
+                        duration_ms,
+                    },
                     "run {status}"
                 );
             }
