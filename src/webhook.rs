@@ -21,13 +21,13 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use crate::id::Id;
 use crate::problem::Problem;
 use crate::signature::{Delivery, Scheme};
-use crate::store::NewEvent;
 use crate::worker::{Appender, Unavailable};
 
 pub use counters::{Counters, Rejection};
-pub use source::{Source, Sources};
+pub use source::{Admission, Source, Sources};
 
 /// Settings of the door.
 #[derive(Clone, Debug, Deserialize)]
@@ -76,8 +76,11 @@ async fn receive(
     door.counters.received(&label);
     let taken = take(&door, source, request).await;
     match taken {
-        Ok(Taken::Stored { id, duplicate }) => {
+        Ok(Taken::Stored { id, duplicate, answer }) => {
             door.counters.stored(&label, duplicate, received_at.elapsed());
+            if let Some(answer) = answer {
+                return answer;
+            }
             let body = format!("{{\"id\":\"{id}\"}}");
             (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], body).into_response()
         }
@@ -103,14 +106,14 @@ async fn receive(
 
 /// What became of a good delivery.
 enum Taken {
-    Stored { id: crate::id::Id, duplicate: bool },
+    Stored { id: Id, duplicate: bool, answer: Option<Response> },
     /// A handshake, answered at once; nothing is stored.
     Answered(Response),
 }
 
 async fn take(
     door: &Door,
-    source: Option<Arc<Source>>,
+    source: Option<Arc<Admission>>,
     request: Request<Body>,
 ) -> Result<Taken, Refusal> {
     let (parts, body) = request.into_parts();
@@ -138,12 +141,9 @@ async fn take(
         source::Admitted::Event(new) => new,
         source::Admitted::Handshake(response) => return Ok(Taken::Answered(response)),
     };
-    append(door, *new).await
-}
-
-async fn append(door: &Door, new: NewEvent) -> Result<Taken, Refusal> {
-    let receipt = door.appender.append(new).await.map_err(Refusal::Unavailable)?;
-    Ok(Taken::Stored { id: receipt.id, duplicate: receipt.duplicate })
+    let receipt = door.appender.append(*new).await.map_err(Refusal::Unavailable)?;
+    let answer = source.acknowledgement();
+    Ok(Taken::Stored { id: receipt.id, duplicate: receipt.duplicate, answer })
 }
 
 /// Reads the body as it is, within the limits of size and time.
