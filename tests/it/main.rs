@@ -1,12 +1,12 @@
-//! All integration tests, one binary; modules stand in the order of the journey.
-
-mod document;
 //! All tests, in one program: modules in the order of the journey, then the rules of the house.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot go on fails where it stands"
 )]
 
+mod call;
+mod document;
+mod egress;
 mod config;
 mod secrets;
 mod telemetry;
