@@ -7,6 +7,9 @@
 mod postgres;
 mod store_managed;
 mod document;
+mod call;
+mod document;
+mod egress;
 mod config;
 mod document;
 mod secrets;
