@@ -1,1 +1,3 @@
-fn main() {}
+//! All integration tests, one binary; modules stand in the order of the journey.
+
+mod document;
