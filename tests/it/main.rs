@@ -1,4 +1,10 @@
 //! All integration tests in one binary: one module per area.
 
 mod postgres;
+mod store_append;
+mod store_connect;
+mod store_journey;
 mod store_managed;
+mod store_partitions;
+mod store_plans;
+mod store_recovery;
