@@ -5,6 +5,9 @@
 )]
 
 mod postgres;
+mod store_append;
+mod store_connect;
+mod store_journey;
 mod store_managed;
 mod document;
 mod call;
@@ -16,3 +19,6 @@ mod secrets;
 mod telemetry;
 mod tidy;
 mod secrets;
+mod store_partitions;
+mod store_plans;
+mod store_recovery;
