@@ -23,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 use crate::call::Destinations;
 use crate::expression::{self, Value};
 use crate::secret::{Keyring, Secrets};
-use crate::store::{Managed, Store};
+use crate::store::Store;
+use crate::store::managed::Managed;
 use crate::telemetry::Registry;
 use crate::webhook::{self, Counters, Sources};
 use crate::worker::{self, Definitions, Roles, Worker};
@@ -222,7 +223,7 @@ impl World {
             metrics,
             node: node_name(),
         };
-        let worker = Worker::start(parts, &settings.worker, options.roles, work);
+        let worker = Worker::start(parts, &settings.worker, options.roles, work).await;
         Ok(Self {
             store,
             definitions,

@@ -26,15 +26,20 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::call::Destinations;
 use crate::expression::Value;
-use crate::id::Id;
 use crate::secret::Redactor;
-use crate::store::Store;
+use crate::store::{Link, Store};
 
 pub use append::{Appender, Receipt, Unavailable};
 pub use definitions::Definitions;
 pub use endings::Endings;
 pub use metrics::Metrics;
 pub use session::Session;
+
+/// Lanes of the ledger, one for each connection that counts.
+const APPEND_LANE: usize = 0;
+const ROUTE_LANE: usize = 100;
+const SETTLE_LANE: usize = 200;
+const SWEEP_LANE: usize = 300;
 
 /// Settings of the loops.
 #[derive(Clone, Debug, Deserialize)]
@@ -118,21 +123,21 @@ impl Shared {
     }
 }
 
-/// The runs that have a task, or a settlement on its way, on this node.
+/// The claims that have a task, or a settlement on its way, on this node.
 #[derive(Debug, Default)]
-struct Held(Mutex<HashSet<Id>>);
+struct Held(Mutex<HashSet<i64>>);
 
 impl Held {
-    fn insert(&self, run_id: Id) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(run_id);
+    fn insert(&self, claim_id: i64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(claim_id);
     }
 
-    fn remove(&self, run_id: Id) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&run_id);
+    fn remove(&self, claim_id: i64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&claim_id);
     }
 
-    fn contains(&self, run_id: Id) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&run_id)
+    fn claim_ids(&self) -> Vec<i64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }
 
     fn count(&self) -> usize {
@@ -155,9 +160,8 @@ pub struct Worker {
 
 impl Worker {
     /// Starts the loops of the given roles: runs on the runtime `work`, whose threads have stacks
-    /// to evaluate expressions on, the rest on the current one.
-    #[must_use]
-    pub fn start(parts: Parts, config: &Config, roles: Roles, work: &Handle) -> Self {
+    /// to evaluate expressions on, the rest on the current one. Returns once the session is open.
+    pub async fn start(parts: Parts, config: &Config, roles: Roles, work: &Handle) -> Self {
         let config = Arc::new(config.clone());
         let endings = Arc::new(Endings::default());
         let session = Arc::new(Session::new(Duration::from_millis(config.self_fence_ms)));
@@ -183,6 +187,7 @@ impl Worker {
         let executor = execute::Executor::new(Arc::clone(&shared), slots, work.clone());
         let this = Self { appender, endings, session, shared, executor, store };
         this.heartbeat(&node, &config);
+        this.session.opened().await;
         let events = this.append_loops(append_queue, &config);
         if roles.work {
             this.work_loops(events, (settle_queue, &config), work);
@@ -216,9 +221,10 @@ impl Worker {
     ) -> mpsc::Receiver<append::Appended> {
         let (router, events) = mpsc::channel(config.route_queue_events_max);
         let queue = Arc::new(queue);
-        for _ in 0..config.append_connections {
-            let link = self.store.link("append");
-            tokio::spawn(append::run(Arc::clone(&queue), link, router.clone()));
+        for number in 0..config.append_connections {
+            let (queue, router) = (Arc::clone(&queue), router.clone());
+            let link = self.counting("append", APPEND_LANE + number);
+            tokio::spawn(async move { append::run(queue, link.await, router).await });
         }
         events
     }
@@ -231,22 +237,35 @@ impl Worker {
     ) {
         let (shared, executor) = (&self.shared, &self.executor);
         let queue = Arc::new(settle_queue);
-        for _ in 0..config.settle_connections {
+        for number in 0..config.settle_connections {
             let (endings, metrics) = (Arc::clone(&self.endings), Arc::clone(&shared.metrics));
-            let link = self.store.link("settle");
-            tokio::spawn(settle::run(Arc::clone(&queue), link, endings, metrics));
+            let (queue, link) = (Arc::clone(&queue), self.counting("settle", SETTLE_LANE + number));
+            tokio::spawn(async move { settle::run(queue, link.await, endings, metrics).await });
         }
+        let (routed, runs) = (Arc::clone(shared), executor.clone());
+        let link = self.counting("route", ROUTE_LANE);
+        work.spawn(async move { route::run(routed, runs, link.await, events).await });
         let (store, config) = (&self.store, Arc::clone(config));
-        work.spawn(route::run(Arc::clone(shared), executor.clone(), store.link("route"), events));
         work.spawn(claim::run(Arc::clone(shared), executor.clone(), store.link("claim")));
-        let period = Duration::from_millis(config.heartbeat_period_ms);
-        let recover =
-            claim::recover(Arc::clone(shared), executor.clone(), store.link("recover"), period);
-        work.spawn(recover);
+        tokio::spawn(claim::reclaim(Arc::clone(shared), store.link("reclaim")));
         tokio::spawn(timers::run(Arc::clone(shared), store.link("timers")));
-        let sweep = sweep::run(Arc::clone(shared), store.link("sweep"), Arc::clone(&config));
-        tokio::spawn(sweep);
+        let (swept, link) = (Arc::clone(shared), self.counting("sweep", SWEEP_LANE));
+        tokio::spawn(async move { sweep::run(swept, link.await, config).await });
         tokio::spawn(sweep::partitions(store.clone()));
+    }
+
+    /// A connection that counts in a lane of the ledger of its own.
+    fn counting(&self, name: &str, lane: usize) -> impl Future<Output = Link> + use<> {
+        let mut link = self.store.link(name);
+        let session = self.session.id();
+        let lane = i16::try_from(lane).unwrap_or(i16::MAX);
+        async move {
+            while let Err(error) = link.open_lane(session, lane).await {
+                tracing::warn!(error = %append::chain(&error), "the ledger cannot be opened; trying again");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            link
+        }
     }
 
     /// Runs this node holds right now.

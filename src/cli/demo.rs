@@ -20,7 +20,6 @@ use super::client::Client;
 use super::say;
 use crate::config::{Layers, embedded};
 use crate::server::{Options, Server, Settings};
-use crate::store::managed;
 use crate::telemetry::{self, Registry};
 use crate::worker::Roles;
 use crm::Crm;
@@ -53,6 +52,15 @@ pub struct Demo {
 /// A directory of the demo's own, removed when dropped.
 struct Scratch(PathBuf);
 
+impl Scratch {
+    fn new() -> anyhow::Result<Self> {
+        let name = format!("hookwright-demo-{}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&dir).context("no temporary directory can be made")?;
+        Ok(Self(dir))
+    }
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _gone = std::fs::remove_dir_all(&self.0);
@@ -65,7 +73,7 @@ impl Demo {
     /// # Errors
     /// Where the server cannot start, or the order does not reach the CRM.
     pub async fn run(&self) -> anyhow::Result<ExitCode> {
-        let scratch = Scratch(managed::scratch_dir("hookwright-demo")?);
+        let scratch = Scratch::new()?;
         let crm = Crm::start().await?;
         say("Starting a server with a private Postgres (a second or two) ...");
         let registry = Registry::new()?;

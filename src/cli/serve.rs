@@ -9,7 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Common;
 use crate::server::{Options, Server, Settings};
-use crate::store::{Managed, Store};
+use crate::store::Store;
+use crate::store::managed::Managed;
 use crate::telemetry::{self, Registry};
 use crate::worker::Roles;
 

@@ -23,6 +23,9 @@ const BATCH_RUNS_MAX: usize = 256;
 const POLL_MIN: Duration = Duration::from_millis(20);
 const POLL_MAX: Duration = Duration::from_millis(500);
 
+/// Pause between two looks for claims without a task; also how old such a claim must be.
+const RECLAIM_PERIOD: Duration = Duration::from_secs(10);
+
 /// Claims until the executor is closed.
 pub async fn run(shared: Arc<Shared>, executor: Executor, mut link: Link) {
     let mut poll = POLL_MIN;
@@ -96,7 +99,7 @@ fn share_out(wanted: &mut [(i32, u32)], places: usize) -> usize {
 }
 
 /// Loads claimed runs and hands them to the executor; what cannot be loaded is faulted alone.
-pub(super) async fn begin(
+async fn begin(
     shared: &Shared,
     executor: &Executor,
     link: &mut Link,
@@ -107,7 +110,7 @@ pub(super) async fn begin(
     }
     let claims: HashMap<Id, Claimed> = claimed.into_iter().map(|c| (c.run_id, c)).collect();
     let ids: Vec<Id> = claims.keys().copied().collect();
-    // Claims whose load fails stay with this session; `recover` takes them up again.
+    // Claims whose load fails have no task; `reclaim` gives them back.
     for loaded in link.load(&ids).await? {
         let Some(claim) = claims.get(&loaded.run_id) else { continue };
         let (run_id, workflow_id) = (loaded.run_id, loaded.workflow_id);
@@ -163,33 +166,19 @@ async fn fault(shared: &Shared, (run_id, workflow_id, claim_id): (Id, i32, i64),
     shared.settler.settle(settlement).await;
 }
 
-/// Adopts claims of this session that no task holds: those whose answer from the database was
-/// lost on the way. A claim must be seen twice, a period apart, before it is adopted.
-pub async fn recover(shared: Arc<Shared>, executor: Executor, mut link: Link, period: Duration) {
-    let mut seen: HashMap<Id, i64> = HashMap::new();
+/// Gives claims of this session that no task holds back to `ready`: their statement was committed
+/// but its answer was lost on the way.
+pub async fn reclaim(shared: Arc<Shared>, mut link: Link) {
     loop {
-        tokio::time::sleep(period).await;
-        let held = match link.claims_of(shared.session.id()).await {
-            Ok(held) => held,
-            Err(error) => {
-                tracing::warn!(error = %chain(&error), "claims could not be read");
-                continue;
+        tokio::time::sleep(RECLAIM_PERIOD).await;
+        let (session, held) = (shared.session.id(), shared.held.claim_ids());
+        match link.reclaim(session, &held, RECLAIM_PERIOD).await {
+            Ok(0) => {}
+            Ok(runs) => {
+                tracing::warn!(runs, "claimed runs had no task; they were given back");
+                shared.wake_claims.notify_one();
             }
-        };
-        let orphans = held.into_iter().filter(|claim| !shared.held.contains(claim.run_id));
-        let (twice, once): (Vec<_>, Vec<_>) =
-            orphans.partition(|claim| seen.get(&claim.run_id) == Some(&claim.claim_id));
-        seen = once.into_iter().map(|claim| (claim.run_id, claim.claim_id)).collect();
-        let mut slots = Vec::new();
-        for _ in &twice {
-            let Some(slot) = executor.free_slot().await else { return };
-            slots.push(slot);
-        }
-        if !twice.is_empty() {
-            tracing::warn!(runs = twice.len(), "claimed runs were without a task; going on with them");
-        }
-        if let Err(error) = begin(&shared, &executor, &mut link, (twice, slots)).await {
-            tracing::warn!(error = %chain(&error), "claimed runs could not be loaded");
+            Err(error) => tracing::warn!(error = %chain(&error), "claims could not be looked over"),
         }
     }
 }

@@ -28,13 +28,13 @@ pub type Slot = OwnedSemaphorePermit;
 /// A taken place: the run counts as held by this node until its last settlement is durable.
 pub struct Lease {
     shared: Arc<Shared>,
-    run_id: Id,
+    claim_id: i64,
     _slot: Slot,
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.shared.held.remove(self.run_id);
+        self.shared.held.remove(self.claim_id);
         self.shared.metrics.runs_in_flight.dec();
     }
 }
@@ -94,9 +94,9 @@ impl Executor {
     /// Drives a run to its end, or to where it waits.
     pub fn start(&self, begun: Begun, slot: Slot) {
         self.shared.metrics.runs_in_flight.inc();
-        self.shared.held.insert(begun.run_id);
+        self.shared.held.insert(begun.claim_id);
         let shared = Arc::clone(&self.shared);
-        let lease = Lease { shared: Arc::clone(&shared), run_id: begun.run_id, _slot: slot };
+        let lease = Lease { shared: Arc::clone(&shared), claim_id: begun.claim_id, _slot: slot };
         self.work.spawn(async move {
             let lost = Lost::of(&begun);
             let driven = std::panic::AssertUnwindSafe(drive(&shared, begun, lease)).catch_unwind();

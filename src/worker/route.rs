@@ -113,7 +113,7 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec
         }
     };
     // Events found gone were routed by another node, or by our own statement whose answer was
-    // lost. In the second case the claims are ours; `recover` finds and adopts them.
+    // lost. In the second case the claims are ours without a task; `reclaim` gives them back.
     starts.retain(|start| !elsewhere.contains(&batch[start.event].event.id));
     shared.metrics.routed.inc_by((batch.len() - elsewhere.len()) as u64);
     shared.metrics.ignored.inc_by(routing.ignored.len() as u64);

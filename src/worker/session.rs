@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
+use tokio::sync::Notify;
+
 use crate::store::Link;
 
 /// Bits of a claim id that count within one session.
@@ -22,6 +24,7 @@ pub struct Session {
     renewed_at_ms: AtomicU64,
     self_fence_ms: u64,
     closed: AtomicBool,
+    changed: Notify,
 }
 
 impl Session {
@@ -67,9 +70,22 @@ impl Session {
         now_ms().saturating_sub(self.renewed_at_ms.load(Ordering::Acquire))
     }
 
-    fn opened(&self, id: i64, at_ms: u64) {
+    fn open(&self, id: i64, at_ms: u64) {
         self.renewed_at_ms.store(at_ms, Ordering::Release);
         self.next_claim.store(id << COUNTER_BITS, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    /// Returns once a session is open.
+    pub async fn opened(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.id() != 0 {
+                return;
+            }
+            // The period is for a notification that came between the look and the wait.
+            let _looked = tokio::time::timeout(Duration::from_millis(50), changed).await;
+        }
     }
 
     /// Ends the heartbeat; the rows of the session are closed by the drain.
@@ -109,7 +125,7 @@ async fn beat(
         tracing::error!(session.id = id, "this node was taken for dead; its work goes on elsewhere");
     }
     let id = link.open_session(node).await?;
-    session.opened(id, before_ms);
+    session.open(id, before_ms);
     tracing::info!(session.id = id, node, "session opened");
     Ok(())
 }

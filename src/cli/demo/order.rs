@@ -8,10 +8,10 @@ use crate::signature::{Delivery, Keys, Scheme};
 /// An order as a shop sends it, shortened.
 #[must_use]
 pub fn sample() -> String {
-    r#"{"id":820982911946154508,"name":"#9999","currency":"EUR","total_price":"59.80",
+    r##"{"id":820982911946154508,"name":"#9999","currency":"EUR","total_price":"59.80",
 "customer":{"email":"jane@example.com","first_name":"Jane","last_name":"Doe"},
 "line_items":[{"sku":"TEA-GREEN-100","quantity":2,"price":"14.95"},
-{"sku":"TEAPOT-BLUE","quantity":1,"price":"29.90"}]}"#
+{"sku":"TEAPOT-BLUE","quantity":1,"price":"29.90"}]}"##
         .replace('\n', "")
 }
 
