@@ -1,1 +1,3 @@
-fn main() {}
+//! All integration tests, one module per area, in one binary.
+
+mod expression;
