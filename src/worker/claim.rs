@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::append::{Appended, chain};
 use super::execute::{Begun, Executor, Slot};
+use super::session::CLAIM_COUNTER_MASK;
 use super::{Shared, route};
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
@@ -79,7 +80,8 @@ async fn claim(
     }
     let room = share_out(&mut wanted, slots.len());
     let session = shared.session.id();
-    let mut ids = ClaimIds { session, next: shared.session.reserve_claim_ids(room) };
+    let first = shared.session.reserve_claim_ids(room);
+    let mut ids = ClaimIds { session, next: first & CLAIM_COUNTER_MASK };
     let claimed = link.claim(session, &mut ids, &wanted).await?;
     begin(shared, executor, link, (claimed, slots)).await
 }

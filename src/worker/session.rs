@@ -16,6 +16,9 @@ use crate::store::Link;
 /// Bits of a claim id that count within one session.
 const COUNTER_BITS: u32 = 40;
 
+/// The part of a claim id that counts within its session.
+pub const CLAIM_COUNTER_MASK: i64 = (1 << COUNTER_BITS) - 1;
+
 /// The lease of this node, shared by its loops.
 #[derive(Debug, Default)]
 pub struct Session {
