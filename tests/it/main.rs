@@ -1,6 +1,7 @@
-//! All integration tests, one binary; modules stand in the order of the journey.
+//! All integration tests, one module per area, in one binary; in the order of the journey.
 
 mod document;
-//! All integration tests, one module per area, in one binary.
-
 mod expression;
+mod transcript;
+mod run;
+mod replay;
