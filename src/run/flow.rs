@@ -49,11 +49,6 @@ pub(super) struct Completed {
     pub context: Option<Value>,
 }
 
-/// The duration in a value that an expression gave.
-pub(super) fn duration_of(_value: &Value) -> Result<Duration, String> {
-    Err("not yet".to_owned())
-}
-
 /// A time so much later, at most the end of time.
 pub(super) fn after(at: Timestamp, duration: Duration) -> Timestamp {
     let duration = SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use crate::expression::{EvaluationError, Expression, Scope, Template, Value};
 use crate::problem::Kind;
 use crate::workflow::definition::Span;
+use crate::workflow::document::duration_of;
 
 use super::Run;
 use super::fault::Fault;
@@ -98,7 +99,7 @@ impl<'a> View<'a> {
             Span::Fixed(duration) => Ok(*duration),
             Span::Evaluated(expression) => {
                 let value = self.expression(expression, input)?;
-                super::flow::duration_of(&value).map_err(|error| self.wrong(error))
+                duration_of(&value).map_err(|error| self.wrong(error))
             }
         }
     }
