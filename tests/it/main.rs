@@ -29,3 +29,4 @@ mod expression;
 mod transcript;
 mod run;
 mod replay;
+mod signatures;
