@@ -10,3 +10,6 @@ mod egress;
 mod config;
 mod secrets;
 mod telemetry;
+//! All integration tests, one module per area, in one binary.
+
+mod expression;
