@@ -5,6 +5,7 @@
 )]
 
 mod config;
+mod container;
 mod secrets;
 mod telemetry;
 mod tidy;
