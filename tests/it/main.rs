@@ -16,6 +16,7 @@ mod document;
 mod egress;
 mod config;
 mod document;
+mod container;
 mod secrets;
 mod telemetry;
 mod tidy;

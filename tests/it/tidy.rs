@@ -1,7 +1,7 @@
 //! The rules of the house, as tests: what a reviewer should not have to look for. Each failure
 //! prints file and line. An exception stands here, with its reason.
 
-mod source;
+pub mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
 
