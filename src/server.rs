@@ -203,7 +203,7 @@ impl World {
         let sealed = reload::open_secrets(&store, &keyring, &environment).await?;
         let secrets = Arc::new(Secrets::configured(sealed, settings.secret.clone()));
         redact_logs(&secrets);
-        let prometheus = registry.prometheus();
+        let prometheus: &prometheus::Registry = registry;
         let destinations = Destinations::new(
             Vec::new(),
             Arc::clone(&secrets),

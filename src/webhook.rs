@@ -133,7 +133,7 @@ async fn take(
         body: &body,
         now: jiff::Timestamp::now().as_second(),
     };
-    let Some(source) = source else {
+    let Some(source) = &source else {
         pretend(&delivery);
         return Err(Refusal::Rejected(Rejection::UnknownSource));
     };

@@ -59,6 +59,8 @@ pub struct Config {
     pub route_queue_events_max: usize,
     /// Runs in flight on this node.
     pub runs_in_flight_max: usize,
+    /// Executions of tasks in one run; one more faults it.
+    pub tasks_max: u32,
     /// Connections that settle.
     pub settle_connections: usize,
     /// Threads that evaluate expressions.
@@ -113,6 +115,7 @@ pub struct Shared {
     timers: timers::Timers,
     wake_claims: Notify,
     held: Held,
+    tasks_max: u32,
     /// Runs that may wait in memory for one destination: a quarter of all places.
     waiting_max: usize,
 }
@@ -181,6 +184,7 @@ impl Worker {
             timers: timers::Timers::default(),
             wake_claims: Notify::new(),
             held: Held::default(),
+            tasks_max: config.tasks_max,
             waiting_max: config.runs_in_flight_max.div_ceil(4),
         });
         let slots = config.runs_in_flight_max;

@@ -88,6 +88,7 @@ impl Destinations {
             duration_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
             status: None,
             error: None,
+            retry_after_seconds: None,
         };
         let failure = match result {
             Ok((status, value)) => {
@@ -101,6 +102,8 @@ impl Destinations {
         destination.series.ended(failure.ending, took);
         attempt.status = failure.status;
         attempt.error = Some(failure.problem.clone());
+        let asked = failure.retry_after.map(|after| after.as_secs_f64().ceil() as u32);
+        attempt.retry_after_seconds = asked;
         self.report(&Report {
             effect,
             destination,

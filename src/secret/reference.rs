@@ -25,6 +25,9 @@ pub enum Reference {
 }
 
 impl Reference {
+    /// The words by which a definition says where a secret lives.
+    pub const KINDS: [&'static str; 3] = ["env", "file", "secret"];
+
     /// The reference written as the one-member map `{kind: value}`.
     ///
     /// # Errors

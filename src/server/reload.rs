@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Settings, World};
 use crate::api;
 use crate::call;
-use crate::secret::{Keyring, SealContext};
+use crate::secret::{Keyring, SealContext, Sealed};
 use crate::store::{self, Store};
 use crate::webhook;
 
@@ -68,9 +68,13 @@ pub async fn open_secrets(
 ) -> Result<HashMap<String, SecretString>, store::Error> {
     let mut opened = HashMap::new();
     for row in store.sealed_secrets().await? {
-        let version = row.version;
-        let context = SealContext { environment, name: &row.name, version };
-        match keyring.open(&context, &row.sealed) {
+        let context = SealContext { environment, name: &row.name, version: row.version };
+        let sealed = Sealed {
+            kek_id: row.kek_id,
+            wrapped_key: row.wrapped_key,
+            sealed: row.sealed,
+        };
+        match keyring.open(&context, &sealed) {
             Ok(value) => {
                 opened.insert(row.name, value);
             }

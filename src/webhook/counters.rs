@@ -196,7 +196,7 @@ impl Counters {
             for metric in family.get_metric() {
                 let cause = metric.get_label().iter().find(|label| label.name() == "cause");
                 if let Some(cause) = cause {
-                    let count = metric.get_counter().value() as u64;
+                    let count = metric.get_counter().get_value() as u64;
                     *causes.entry(cause.value().to_owned()).or_insert(0) += count;
                 }
             }

@@ -170,6 +170,7 @@ impl<'a> Live<'a> {
             id: begun.run_id,
             environment: Arc::clone(&shared.environment),
             secrets: Arc::clone(&shared.secrets),
+            tasks_max: shared.tasks_max,
         };
         let started = Entry {
             at: created_at(begun.run_id),
