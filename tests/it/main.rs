@@ -1,5 +1,8 @@
 //! All tests, in one program: modules in the order of the journey, then the rules of the house.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails where it stands"
+)]
 
 mod postgres;
 mod store_managed;
