@@ -98,17 +98,37 @@ pub enum Error {
 /// Gives out claim ids, unique within the database: session id and a counter.
 #[derive(Debug)]
 pub struct ClaimIds {
+    /// The session that claims.
     pub session: i64,
+    /// The counter's next value; sessions are renewed long before it runs out of its 40 bits.
     pub next: i64,
+}
+
+impl ClaimIds {
+    /// The ids of a new session.
+    #[must_use]
+    pub const fn new(session: i64) -> Self {
+        Self { session, next: 0 }
+    }
+
+    /// Takes `count` ids that follow one another; returns the first.
+    pub const fn take(&mut self, count: u32) -> i64 {
+        let first = (self.session << 40) | self.next;
+        self.next += count as i64;
+        first
+    }
 }
 
 /// An event on its way into the log.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
+    /// The event; its id is of version 7.
     pub event: Event,
+    /// What makes another delivery the same event.
     pub key: DedupeKey,
     /// How many days back a duplicate is looked for, 1 to 30.
     pub window_days: u16,
+    /// Whom it is addressed to, if anybody.
     pub target: Option<Target>,
 }
 
@@ -116,57 +136,81 @@ pub struct NewEvent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// Starts this workflow as this run; the body is its input.
-    Start { workflow_id: i32, run_id: Id },
+    Start {
+        /// The row of `workflows`.
+        workflow_id: i32,
+        /// The run's id, of version 7: history is partitioned by it.
+        run_id: Id,
+    },
 }
 
 /// An event of the inbox.
 #[derive(Clone, Debug)]
 pub struct Unrouted {
+    /// The event.
     pub event: Event,
+    /// Whom it is addressed to, if anybody.
     pub target: Option<Target>,
 }
 
 /// The result of routing a batch of events.
 #[derive(Debug, Default)]
 pub struct Routing {
+    /// The session that takes the claims.
     pub session: i64,
     /// All events of the batch.
     pub events: Vec<Id>,
+    /// The runs they start.
     pub runs: Vec<NewRun>,
+    /// Events that start or wake nothing, and why.
     pub ignored: Vec<(Id, String)>,
 }
 
 /// A run to create.
 #[derive(Debug)]
 pub struct NewRun {
+    /// Its id, of version 7.
     pub id: Id,
+    /// The event that starts it; one of the batch's.
     pub event_id: Id,
+    /// The row of `workflows`: the version it is pinned to.
     pub workflow_id: i32,
     /// The claim this node takes at once, or `None` to leave it in `ready`.
     pub claim_id: Option<i64>,
 }
 
+/// A run this node has claimed.
 #[derive(Clone, Debug)]
 pub struct Claimed {
+    /// The run.
     pub run_id: Id,
+    /// The claim that fences whatever is written about it.
     pub claim_id: i64,
+    /// How many nodes have died with it since it last made progress.
     pub sweeps: i16,
 }
 
+/// A queue that has runs to claim.
 #[derive(Clone, Debug)]
 pub struct ReadyQueue {
+    /// The destination's number; 0: not yet known.
     pub destination_id: i32,
+    /// How long its oldest run has been due.
     pub oldest_age: Duration,
 }
 
 /// A run with what is needed to replay it.
 #[derive(Debug)]
 pub struct Loaded {
+    /// The run.
     pub run_id: Id,
+    /// The version it is pinned to.
     pub workflow_id: i32,
     /// When the run was created: time of its `Started` entry.
     pub created_at: jiff::Timestamp,
+    /// The event that started it.
     pub event: Event,
+    /// Whether that event was addressed to it.
     pub target: Option<Target>,
     /// Journal rows in order, each as `run::entry::encode` wrote it.
     pub journal: Vec<Bytes>,
@@ -175,12 +219,16 @@ pub struct Loaded {
 /// The end of a stage of one run.
 #[derive(Debug)]
 pub struct Settlement {
+    /// The run.
     pub run_id: Id,
+    /// The version it is pinned to.
     pub workflow_id: i32,
+    /// The claim this node holds.
     pub claim_id: i64,
     /// Sequence number of the journal row, from 0; absent entries write no row.
     pub seq: i32,
     pub entries: Option<Bytes>,
+    /// What becomes of the run.
     pub next: Next,
 }
 
@@ -190,26 +238,42 @@ pub enum Next {
     /// This node keeps the claim and goes on.
     Keep,
     /// Waits until a time (the claim is released, a timer row is written).
-    Wait { due_at: jiff::Timestamp },
+    Wait {
+        /// When, by this node's clock.
+        due_at: jiff::Timestamp,
+    },
     /// Goes back to `ready` for this destination.
-    Ready { destination_id: i32 },
+    Ready {
+        /// The destination's number.
+        destination_id: i32,
+    },
     /// Has ended.
     Ended {
+        /// `completed`, `faulted` or `cancelled`.
         status: &'static str,
+        /// The run's output as JSON.
         output: Option<Bytes>,
+        /// The problem as JSON, where it faulted.
         error: Option<Bytes>,
     },
 }
 
+/// What firing timers did.
 #[derive(Debug)]
 pub struct Fired {
+    /// How many runs became ready.
     pub moved: u64,
+    /// How long until the next timer is due; `None`: there is none.
     pub next_in: Option<Duration>,
 }
 
+/// What a sweep did.
 #[derive(Debug, Default)]
 pub struct Swept {
+    /// Runs that went back to `ready`.
     pub returned: u64,
+    /// Runs that were faulted because they were swept too often.
     pub poisoned: u64,
+    /// Sessions that were removed.
     pub sessions: u64,
 }

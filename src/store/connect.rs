@@ -125,7 +125,7 @@ impl Store {
 
     /// Hot statements are key probes over batches, planned once. The planner may think a hot
     /// table empty when it plans, so plans that read a whole table are ruled out here.
-    fn hot_options(&self, name: &str) -> PgConnectOptions {
+    pub(super) fn hot_options(&self, name: &str) -> PgConnectOptions {
         let timeout_ms = self.config.deadline_ms.saturating_mul(3) / 4;
         self.options(
             name,

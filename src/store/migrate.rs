@@ -25,7 +25,10 @@ pub async fn run(store: &Store) -> Result<(), Error> {
     lock(&mut connection, LOCK, timeout).await?;
     let mut migrator: Migrator = sqlx::migrate!("./migrations");
     migrator.set_locking(false);
-    let outcome = migrator.run(&mut connection).await.map_err(explain);
+    let outcome = migrator
+        .run_direct(None, &mut connection, false)
+        .await
+        .map_err(explain);
     connection.close().await?;
     outcome
 }

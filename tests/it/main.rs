@@ -5,7 +5,13 @@
 )]
 
 mod postgres;
+mod store_append;
+mod store_connect;
+mod store_journey;
 mod store_managed;
 mod document;
 mod config;
 mod secrets;
+mod store_partitions;
+mod store_plans;
+mod store_recovery;
