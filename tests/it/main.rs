@@ -15,3 +15,6 @@ mod secrets;
 mod store_partitions;
 mod store_plans;
 mod store_recovery;
+//! All integration tests, one module per area, in one binary.
+
+mod expression;
