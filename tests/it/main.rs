@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     reason = "a test that cannot go on fails where it stands"
 )]
+//! All integration tests, one module per area, in one binary; in the order of the journey.
 
 mod postgres;
 mod store_append;
@@ -18,3 +19,6 @@ mod store_recovery;
 //! All integration tests, one module per area, in one binary.
 
 mod expression;
+mod transcript;
+mod run;
+mod replay;
