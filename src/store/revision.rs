@@ -10,6 +10,9 @@ use super::{Error, Store};
 /// The channel on which the new number is announced once a change is committed.
 pub const CHANNEL: &str = "hookwright_revision";
 
+/// A connection inside a transaction, as all changes of definitions take it.
+pub type Connection = PgConnection;
+
 /// Raises the number. Call it first in a transaction: the row it locks lets one change of
 /// definitions happen at a time, so what a change has read is still true when it writes.
 ///
@@ -27,6 +30,18 @@ async fn announce(connection: &mut PgConnection, number: i64) -> Result<(), Erro
     sqlx::query("select pg_notify($1, $2)")
         .bind(CHANNEL)
         .bind(number.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Makes other changes of definitions wait until this transaction has ended; for one that may turn
+/// out to change nothing.
+///
+/// # Errors
+/// Where the database is away or refuses.
+pub async fn lock(connection: &mut PgConnection) -> Result<(), Error> {
+    sqlx::query("select from revision for update")
         .execute(connection)
         .await?;
     Ok(())

@@ -110,7 +110,17 @@ pub async fn deploy(connection: &mut PgConnection, new: &NewWorkflow) -> Result<
 }
 
 async fn create(connection: &mut PgConnection, new: &NewWorkflow) -> Result<Deployed, Error> {
-    let id = sqlx::query_scalar(
+    let id = insert(connection, new).await?;
+    deployments::activate(connection, id).await?;
+    Ok(Deployed::Created(id))
+}
+
+/// Stores a version that is not there yet, without making it the active one.
+///
+/// # Errors
+/// Where it is there, or the database is away or refuses.
+pub async fn insert(connection: &mut PgConnection, new: &NewWorkflow) -> Result<i32, Error> {
+    Ok(sqlx::query_scalar(
         "insert into workflows (namespace, name, version, text, digest) \
          values ($1, $2, $3, $4, $5) returning id",
     )
@@ -119,10 +129,8 @@ async fn create(connection: &mut PgConnection, new: &NewWorkflow) -> Result<Depl
     .bind(&new.version)
     .bind(&new.text)
     .bind(new.digest.as_slice())
-    .fetch_one(&mut *connection)
-    .await?;
-    deployments::activate(connection, id).await?;
-    Ok(Deployed::Created(id))
+    .fetch_one(connection)
+    .await?)
 }
 
 /// Retires a version: it starts no run any more; runs that have begun go on. Where it was the
@@ -227,10 +235,12 @@ impl Store {
     /// # Errors
     /// Where the database is away or refuses.
     pub async fn workflow_text(&self, id: i32) -> Result<Option<String>, Error> {
-        Ok(sqlx::query_scalar("select text from workflows where id = $1")
-            .bind(id)
-            .fetch_optional(&self.pool)
-            .await?)
+        Ok(
+            sqlx::query_scalar("select text from workflows where id = $1")
+                .bind(id)
+                .fetch_optional(&self.pool)
+                .await?,
+        )
     }
 
     /// A version by its identity; `latest` means the active one.
