@@ -28,7 +28,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, header};
 
-pub use event::{FACT_BYTES_MAX, Facts};
+pub use event::Facts;
 pub use handshake::{Acknowledgement, Response};
 pub use sign::SignError;
 

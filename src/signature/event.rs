@@ -10,7 +10,7 @@ use super::view::View;
 use crate::workflow::document::Place;
 
 /// Longest fact, in bytes; a longer one is absent.
-pub const FACT_BYTES_MAX: usize = 512;
+const FACT_BYTES_MAX: usize = 512;
 
 /// What a delivery says about its event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
