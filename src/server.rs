@@ -82,6 +82,8 @@ pub struct World {
     pub counters: Arc<Counters>,
     /// Name of the environment.
     pub environment: Arc<str>,
+    /// Whose threads have stacks to evaluate expressions on.
+    pub work: tokio::runtime::Handle,
 }
 
 impl Server {
@@ -234,6 +236,7 @@ impl World {
             worker,
             counters: Arc::new(Counters::new(prometheus)?),
             environment,
+            work: work.clone(),
         })
     }
 }
@@ -304,7 +307,7 @@ async fn routes(
         counters: Arc::clone(&world.counters),
         config: settings.webhook.clone(),
     };
-    let api = api::router(reload::api_state(world, settings));
+    let api = api::router(reload::api_parts(world, settings));
     let routes = webhook::router(door)
         .merge(api)
         .merge(probes::router(Arc::clone(probes), registry.clone()));

@@ -22,7 +22,7 @@ use crate::problem::Problem;
 use crate::run::{Attempt, Change, End, Entry, Pending, Record, Run, Surroundings, entry};
 use crate::store::runs::{RunFilter, RunLine, Status, StoredRun};
 use crate::store::workflows::Workflow;
-use crate::trigger;
+use crate::worker::route;
 use crate::workflow::Definition;
 
 /// The query parameter for a status, for the description.
@@ -296,6 +296,7 @@ pub(super) async fn shown(state: &State, id: Id) -> Result<Response, Error> {
     let definition = state.definitions.workflow(stored.line.workflow_id).await?;
     let (secrets, environment) = (Arc::clone(&state.secrets), Arc::clone(&state.environment));
     let surroundings = Surroundings {
+        tasks_max: crate::run::TASKS_MAX,
         id,
         environment,
         secrets,
@@ -370,7 +371,9 @@ fn told(
     surroundings: Surroundings,
 ) -> Result<Vec<u8>, serde_json::Error> {
     let line = &stored.line;
-    let input = trigger_input(stored);
+    let (event, target) = (&stored.event.event, stored.event.target.as_ref());
+    let input = definition.as_deref().map(|definition| route::input(event, target, definition));
+    let input = input.unwrap_or_default();
     let raw_input = raw(&input.to_json());
     let told = replay(stored, definition, surroundings, input);
     let status = current(line.status, told.pending.as_ref());
@@ -390,15 +393,6 @@ fn told(
         tasks: told.tasks,
         tasks_missing: told.missing,
     })
-}
-
-/// The input of a run: the body of a manual start, else an array of the one event.
-fn trigger_input(stored: &StoredRun) -> Value {
-    let event = &stored.event.event;
-    if stored.event.target.is_some() {
-        return Value::from_json(&event.body).unwrap_or_default();
-    }
-    Value::array(vec![trigger::envelope(event)])
 }
 
 fn replay(

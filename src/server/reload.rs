@@ -15,6 +15,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Settings, World};
+use crate::api::definitions::plan::{self, Mode};
+use crate::api::definitions::{self, Checks};
 use crate::api;
 use crate::call;
 use crate::secret::{Keyring, SealContext, Sealed};
@@ -84,13 +86,25 @@ pub async fn open_secrets(
     Ok(opened)
 }
 
+/// The readers of the kinds of definitions.
+pub const CHECKS: Checks = Checks {
+    source: |text| webhook::source::parse(text).map(|source| source.name),
+    destination: |text| call::document::parse(text).map(|destination| destination.name),
+};
+
 /// Applies a directory of definitions.
 ///
 /// # Errors
 /// Every fault in every file, with file, line and column; nothing is changed then.
 pub async fn apply(world: &World, dir: &Path) -> anyhow::Result<()> {
-    let plan = api::definitions::apply_dir(&world.store, dir, false).await?;
-    tracing::info!(dir = %dir.display(), plan = %plan, "definitions applied");
+    let directory = dir.to_owned();
+    let read = move || definitions::read(&directory, &CHECKS);
+    // Definitions are compiled where stacks are deep enough.
+    let set = world.work.spawn(async move { read() }).await??;
+    let plan = plan::apply(&world.store, set, Mode::default()).await?;
+    for line in plan.lines.iter().filter(|line| line.action != plan::Action::Unchanged) {
+        tracing::info!(dir = %dir.display(), action = line.action.word(), "{}", line.subject);
+    }
     Ok(())
 }
 
@@ -149,22 +163,25 @@ async fn watch_directory(world: Arc<World>, dir: PathBuf, stop: CancellationToke
 }
 
 /// What the API works with.
-pub fn api_state(world: &Arc<World>, settings: &Settings) -> api::State {
+pub fn api_parts(world: &Arc<World>, settings: &Settings) -> api::Parts {
     let counters = Arc::clone(&world.counters);
     let reload = Arc::clone(world);
-    api::State {
+    api::Parts {
+        config: settings.api.clone(),
+        environment: Arc::clone(&world.environment),
         store: world.store.clone(),
         appender: world.worker.appender.clone(),
         definitions: Arc::clone(&world.definitions),
         endings: Arc::clone(&world.worker.endings),
         keyring: Arc::clone(&world.keyring),
-        secrets: Arc::clone(&world.secrets),
-        environment: Arc::clone(&world.environment),
-        config: settings.api.clone(),
-        door: Arc::new(move || serde_json::to_value(counters.tally()).unwrap_or_default()),
+        secrets: super::named_secrets(&world.secrets),
+        redactor: super::redactor(&world.secrets),
+        checks: CHECKS,
         reload: Arc::new(move || {
             let world = Arc::clone(&reload);
             Box::pin(async move { all(&world).await })
         }),
+        door: Arc::new(move || serde_json::to_value(counters.tally()).unwrap_or_default()),
+        work: world.work.clone(),
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::append::{Appended, chain};
+use super::append::chain;
 use super::execute::{Begun, Executor, Slot};
 use super::session::CLAIM_COUNTER_MASK;
 use super::{Shared, route};
@@ -140,21 +140,15 @@ async fn begun(shared: &Shared, loaded: Loaded, claim_id: i64) -> Result<Begun, 
     for row in &loaded.journal {
         journal.extend(entry::decode(row).map_err(|error| unreadable(error.to_string()))?);
     }
-    let event_id = loaded.event.id;
-    let appended = Appended {
-        event: loaded.event,
-        target: loaded.target,
-        received_at: tokio::time::Instant::now(),
-    };
     Ok(Begun {
         run_id: loaded.run_id,
         workflow_id: loaded.workflow_id,
         claim_id,
+        input: route::input(&loaded.event, loaded.target.as_ref(), &definition),
         definition,
-        input: route::input(&appended),
         journal,
         seq,
-        event_id,
+        event_id: loaded.event.id,
     })
 }
 

@@ -14,6 +14,8 @@ use super::append::{Appended, chain};
 use super::definitions::Active;
 use super::execute::{Executor, Slot};
 use super::Shared;
+use crate::event::Event;
+use crate::expression::Value;
 use crate::id::Id;
 use crate::store::{Link, NewRun, Routing, Target};
 use crate::trigger;
@@ -126,8 +128,8 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec
                     run_id: start.run_id,
                     workflow_id: start.workflow_id,
                     claim_id,
+                    input: input(&appended.event, appended.target.as_ref(), &definition),
                     definition,
-                    input: input(appended),
                     journal: Vec::new(),
                     seq: 0,
                     event_id: appended.event.id,
@@ -142,12 +144,13 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec
     }
 }
 
-/// The raw input of a run: the addressed event's body, or the list of matching events.
-pub(super) fn input(appended: &Appended) -> crate::expression::Value {
-    use crate::expression::Value;
-    match appended.target {
-        Some(Target::Start { .. }) => trigger::data(&appended.event),
-        None => Value::array(vec![trigger::envelope(&appended.event)]),
+/// The raw input of a run: the body of the event that is addressed to it, else what its schedule
+/// says of the event that matched.
+#[must_use]
+pub fn input(event: &Event, target: Option<&Target>, definition: &Definition) -> Value {
+    match target {
+        Some(Target::Start { .. }) => Value::from_json(&event.body).unwrap_or_default(),
+        None => trigger::input(definition, trigger::envelope(event)),
     }
 }
 

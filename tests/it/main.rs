@@ -5,29 +5,24 @@
 )]
 //! All integration tests, one module per area, in one binary; in the order of the journey.
 
+mod call;
+mod config;
+mod container;
+mod document;
+mod egress;
+mod expression;
 mod postgres;
+mod replay;
+mod run;
+mod secrets;
+mod signatures;
 mod store_append;
 mod store_connect;
 mod store_journey;
 mod store_managed;
-mod document;
-mod call;
-mod document;
-mod egress;
-mod config;
-mod document;
-mod container;
-mod secrets;
-mod telemetry;
-mod tidy;
-mod secrets;
 mod store_partitions;
 mod store_plans;
 mod store_recovery;
-//! All integration tests, one module per area, in one binary.
-
-mod expression;
+mod telemetry;
+mod tidy;
 mod transcript;
-mod run;
-mod replay;
-mod signatures;
