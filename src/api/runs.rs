@@ -371,8 +371,8 @@ fn told(
     surroundings: Surroundings,
 ) -> Result<Vec<u8>, serde_json::Error> {
     let line = &stored.line;
-    let (event, target) = (&stored.event.event, stored.event.target.as_ref());
-    let input = definition.as_deref().map(|definition| route::input(event, target, definition));
+    let (event, addressed) = (&stored.event.event, stored.event.target.is_some());
+    let input = definition.as_deref().map(|definition| route::input(event, addressed, definition));
     let input = input.unwrap_or_default();
     let raw_input = raw(&input.to_json());
     let told = replay(stored, definition, surroundings, input);

@@ -128,7 +128,7 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec
                     run_id: start.run_id,
                     workflow_id: start.workflow_id,
                     claim_id,
-                    input: input(&appended.event, appended.target.as_ref(), &definition),
+                    input: input(&appended.event, appended.target.is_some(), &definition),
                     definition,
                     journal: Vec::new(),
                     seq: 0,
@@ -147,11 +147,11 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec
 /// The raw input of a run: the body of the event that is addressed to it, else what its schedule
 /// says of the event that matched.
 #[must_use]
-pub fn input(event: &Event, target: Option<&Target>, definition: &Definition) -> Value {
-    match target {
-        Some(Target::Start { .. }) => Value::from_json(&event.body).unwrap_or_default(),
-        None => trigger::input(definition, trigger::envelope(event)),
+pub fn input(event: &Event, addressed: bool, definition: &Definition) -> Value {
+    if addressed {
+        return Value::from_json(&event.body).unwrap_or_default();
     }
+    trigger::input(definition, trigger::envelope(event))
 }
 
 async fn decide(

@@ -3,8 +3,6 @@
     clippy::unwrap_used,
     reason = "a test that cannot go on fails where it stands"
 )]
-//! All integration tests, one module per area, in one binary; in the order of the journey.
-
 mod call;
 mod config;
 mod container;
