@@ -38,7 +38,7 @@ pub async fn database() -> Database {
 /// The shipped configuration of the store, with a deadline that suits a busy test machine.
 pub fn config() -> Config {
     let mut sections: toml::Table =
-        toml::from_str(include_str!("../../config/sections/store.toml")).unwrap();
+        toml::from_str(include_str!("../../config/default.toml")).unwrap();
     let mut config: Config = sections.remove("store").unwrap().try_into().unwrap();
     config.deadline_ms = 20_000;
     config.pool_connections_max = 3;
