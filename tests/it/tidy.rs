@@ -122,7 +122,7 @@ fn a_module_names_only_modules_below_it() {
         let Some(own) = place(source.module()) else {
             continue;
         };
-        for (line, name) in named(&source) {
+        for (line, name) in named(source) {
             if place(&name).is_some_and(|other| other < own) {
                 found.push(format!(
                     "{} names {name}, which stands above",
@@ -216,9 +216,12 @@ fn clients_are_built_behind_the_egress_guard() {
 
 #[test]
 fn transactions_begin_in_one_place() {
-    let sources = sources("src");
     let begins = |source: &Source| [".begin()", ".begin_with("].map(|word| places(source, word));
-    let places: Vec<_> = sources.iter().flat_map(begins).flatten().collect();
+    let places: Vec<_> = sources("src")
+        .into_iter()
+        .flat_map(begins)
+        .flatten()
+        .collect();
     let outside = places.iter().filter(|at| !at.starts_with("src/store"));
     none("transactions begin in store", outside.cloned());
     assert!(
