@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 /// A Rust file, split into what the compiler sees.
 pub struct Source {
@@ -39,12 +40,16 @@ pub fn files(below: &str) -> Vec<String> {
     found
 }
 
-/// The Rust files below a directory.
-pub fn sources(below: &str) -> Vec<Source> {
-    let rust = files(below)
-        .into_iter()
-        .filter(|path| path.ends_with(".rs"));
-    rust.map(|path| Source::new(path.clone(), read(&path)))
+/// The Rust files below a directory; read once for all rules.
+pub fn sources(below: &str) -> Vec<&'static Source> {
+    static ALL: LazyLock<Vec<Source>> = LazyLock::new(|| {
+        let all = ["src", "tests", "benches"].into_iter().flat_map(files);
+        let rust = all.filter(|path| path.ends_with(".rs"));
+        rust.map(|path| Source::new(path.clone(), read(&path)))
+            .collect()
+    });
+    ALL.iter()
+        .filter(|source| source.path.split('/').next() == Some(below))
         .collect()
 }
 
