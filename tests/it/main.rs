@@ -3,22 +3,24 @@
     clippy::unwrap_used,
     reason = "a test that cannot go on fails where it stands"
 )]
-//! All integration tests, one module per area, in one binary; in the order of the journey.
 
 mod postgres;
 mod store_append;
 mod store_connect;
 mod store_journey;
 mod store_managed;
-mod document;
-mod config;
-mod secrets;
 mod store_partitions;
 mod store_plans;
 mod store_recovery;
-//! All integration tests, one module per area, in one binary.
-
+mod document;
 mod expression;
 mod transcript;
 mod run;
 mod replay;
+mod config;
+mod secrets;
+mod api;
+mod api_access;
+mod api_definitions;
+mod api_events;
+mod api_runs;
