@@ -1,3 +1,4 @@
 //! All integration tests, one binary; modules stand in the order of the journey.
 
 mod document;
+mod workflow;
