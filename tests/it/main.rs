@@ -13,6 +13,9 @@ mod store_partitions;
 mod store_plans;
 mod store_recovery;
 mod document;
+mod workflow;
+//! All integration tests, one module per area, in one binary.
+
 mod expression;
 mod transcript;
 mod run;
