@@ -19,7 +19,7 @@ use super::{Error, State, bodies, starts};
 use crate::expression::Value;
 use crate::id::Id;
 use crate::problem::Problem;
-use crate::run::{Attempt, Change, End, Entry, Pending, Record, Run, Surroundings, entry};
+use crate::run::{self, Attempt, Change, End, Entry, Pending, Record, Run, Surroundings, entry};
 use crate::store::runs::{RunFilter, RunLine, Status, StoredRun};
 use crate::store::workflows::Workflow;
 use crate::worker::route;
@@ -295,8 +295,9 @@ pub(super) async fn shown(state: &State, id: Id) -> Result<Response, Error> {
     };
     let definition = state.definitions.workflow(stored.line.workflow_id).await?;
     let (secrets, environment) = (Arc::clone(&state.secrets), Arc::clone(&state.environment));
+    let tasks_max = run::TASKS_MAX;
     let surroundings = Surroundings {
-        tasks_max: crate::run::TASKS_MAX,
+        tasks_max,
         id,
         environment,
         secrets,

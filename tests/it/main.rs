@@ -9,6 +9,7 @@ mod container;
 mod document;
 mod egress;
 mod expression;
+
 mod postgres;
 mod replay;
 mod run;
@@ -24,3 +25,18 @@ mod store_recovery;
 mod telemetry;
 mod tidy;
 mod transcript;
+mod document;
+mod workflow;
+//! All integration tests, one module per area, in one binary.
+
+mod expression;
+mod transcript;
+mod run;
+mod replay;
+mod config;
+mod secrets;
+mod api;
+mod api_access;
+mod api_definitions;
+mod api_events;
+mod api_runs;

@@ -499,7 +499,10 @@ do:
         format!("{:?}", request.query),
         r#"[("tag", "a"), ("tag", "b"), ("n", "1.0"), ("yes", "true")]"#
     );
-    assert_eq!(request.body.as_ref().and_then(Value::as_str), Some("a/b c~"));
+    assert_eq!(
+        request.body.as_ref().and_then(Value::as_str),
+        Some("a/b c~")
+    );
     let Some(Credentials::Bearer(token)) = &request.authentication else {
         panic!("no bearer token");
     };
@@ -510,7 +513,8 @@ do:
 
 #[test]
 fn an_object_has_no_place_in_a_uri() {
-    let body = "do: [ { a: { call: http, with: { method: get, endpoint: 'http://api.test/{id}' } } } ]";
+    let body =
+        "do: [ { a: { call: http, with: { method: get, endpoint: 'http://api.test/{id}' } } } ]";
     assert_snapshot!(live(body, r#"{"id":{"x":1}}"#, &[]), @"");
 }
 
@@ -655,7 +659,8 @@ do:
 
 #[test]
 fn a_destination_that_tries_again_keeps_the_call_open() {
-    let body = "do: [ { a: { call: http, with: { method: get, endpoint: 'http://api.test/x' } } } ]";
+    let body =
+        "do: [ { a: { call: http, with: { method: get, endpoint: 'http://api.test/x' } } } ]";
     let mut life = Life::new(body, &[]);
     life.start("{}");
     let at = start() + SignedDuration::from_secs(1);
@@ -713,7 +718,12 @@ fn the_stored_form_keeps_digits_and_tolerates_more() {
         panic!("not completed");
     };
     assert_eq!(text(output), r#"{"n":1.000000000000000000001}"#);
-    for wrong in ["", "{}", "[{}]", r#"[{"change":"x","at":"2026-01-01T00:00:00Z"}]"#] {
+    for wrong in [
+        "",
+        "{}",
+        "[{}]",
+        r#"[{"change":"x","at":"2026-01-01T00:00:00Z"}]"#,
+    ] {
         assert!(decode(wrong.as_bytes()).is_err(), "{wrong}");
     }
 }

@@ -82,7 +82,9 @@ pub fn definition(body: &str) -> Arc<Definition> {
 /// Surroundings that know the secret `token`.
 pub fn surroundings(tasks_max: u32) -> Arc<Surroundings> {
     Arc::new(Surroundings {
-        id: "01920000-0000-7000-8000-000000000001".parse::<Id>().unwrap(),
+        id: "01920000-0000-7000-8000-000000000001"
+            .parse::<Id>()
+            .unwrap(),
         environment: Arc::from("test"),
         secrets: Arc::new(|name| (name == "token").then(|| Value::string("s3cret-token"))),
         tasks_max,
