@@ -100,7 +100,7 @@ impl Destinations {
         };
         destination.series.ended(failure.ending, took);
         attempt.status = failure.status;
-        attempt.error = Some(failure.problem.clone());
+        attempt.error = Some((*failure.problem).clone());
         self.report(&Report {
             effect,
             destination,
@@ -116,7 +116,7 @@ impl Destinations {
             }
             None => Performed::Done {
                 attempt,
-                outcome: Outcome::Faulted(failure.problem),
+                outcome: Outcome::Faulted(*failure.problem),
             },
         }
     }

@@ -7,9 +7,7 @@
 mod call;
 mod document;
 mod egress;
+mod expression;
 mod config;
 mod secrets;
 mod telemetry;
-//! All integration tests, one module per area, in one binary.
-
-mod expression;
