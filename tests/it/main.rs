@@ -4,4 +4,6 @@ mod document;
 mod expression;
 mod transcript;
 mod run;
+mod run_catch;
+mod run_journal;
 mod replay;

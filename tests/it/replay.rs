@@ -6,9 +6,7 @@
 use std::sync::Arc;
 
 use hookwright::problem::{Kind, Problem};
-use hookwright::run::{
-    Attempt, Change, End, Entry, Key, Outcome, Pending, Run, Surroundings,
-};
+use hookwright::run::{Attempt, Change, End, Entry, Key, Outcome, Pending, Run, Surroundings};
 use hookwright::workflow::{self, Definition};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -53,23 +51,26 @@ fn list(task: impl Strategy<Value = Json>) -> impl Strategy<Value = Json> {
     let part = (task, 0..8_usize, 0..5_usize);
     proptest::collection::vec(part, 1..4).prop_map(|parts| {
         let count = parts.len();
-        let named = parts.into_iter().enumerate().map(|(at, (mut task, then, when))| {
-            let choice = match then {
-                0 => Some("end".to_owned()),
-                1 => Some("exit".to_owned()),
-                2 => Some(format!("t{}", (at + 2) % count)),
-                _ => None,
-            };
-            if let Some(then) = choice {
-                task["then"] = json!(then);
-            }
-            if when == 0 {
-                task["if"] = json!(".v != 2");
-            }
-            let mut item = serde_json::Map::new();
-            item.insert(format!("t{at}"), task);
-            Json::Object(item)
-        });
+        let named = parts
+            .into_iter()
+            .enumerate()
+            .map(|(at, (mut task, then, when))| {
+                let choice = match then {
+                    0 => Some("end".to_owned()),
+                    1 => Some("exit".to_owned()),
+                    2 => Some(format!("t{}", (at + 2) % count)),
+                    _ => None,
+                };
+                if let Some(then) = choice {
+                    task["then"] = json!(then);
+                }
+                if when == 0 {
+                    task["if"] = json!(".v != 2");
+                }
+                let mut item = serde_json::Map::new();
+                item.insert(format!("t{at}"), task);
+                Json::Object(item)
+            });
         Json::Array(named.collect())
     })
 }
@@ -130,7 +131,9 @@ fn tidy_branches(value: &mut Json) {
 }
 
 fn tidy_branch(branch: &mut Json) {
-    let task = branch.as_object_mut().and_then(|item| item.values_mut().next());
+    let task = branch
+        .as_object_mut()
+        .and_then(|item| item.values_mut().next());
     let Some(task) = task.and_then(Json::as_object_mut) else {
         return;
     };
@@ -220,7 +223,9 @@ fn check(
         seen.push(format!("{pending:?}"));
         prop_assert!(!stuck(&pending), "nothing to wait for");
         prop_assert!(fits(&pending), "{pending:?}");
-        next = dice.next().and_then(|dice| happening(&run, &journal, *dice));
+        next = dice
+            .next()
+            .and_then(|dice| happening(&run, &journal, *dice));
     }
     for (length, lived) in seen.iter().enumerate() {
         let prefix = journal[..=length].to_vec();
