@@ -4,8 +4,16 @@
 //! everything else is evaluated again on replay, so living and replaying are the same code.
 
 pub mod entry;
+mod codec;
+mod task;
+mod flow;
+mod scope;
+mod record;
+mod frame;
+mod fault;
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 
@@ -14,7 +22,14 @@ use crate::id::Id;
 use crate::problem::Problem;
 use crate::workflow::Definition;
 
+use self::flow::Move;
+use self::frame::{Frame, FrameId, List, ROOT, State, TIMEOUT};
+
 pub use entry::{Attempt, Change, Entry, Key, Outcome};
+pub use record::Record;
+
+/// Gives the value of a secret by its name; `None` where it is unknown.
+pub type Resolve = dyn Fn(&str) -> Option<Value> + Send + Sync;
 
 /// What surrounds a run and is the same for all its entries.
 pub struct Surroundings {
@@ -23,7 +38,24 @@ pub struct Surroundings {
     /// Name of the environment: `$runtime.metadata.environment`.
     pub environment: Arc<str>,
     /// Resolves `$secrets.<name>`; `None` where unknown. Asked only for names in `use.secrets`.
-    pub secrets: Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>,
+    pub secrets: Arc<Resolve>,
+    /// Most task executions of one run, so that a loop by `then` ends; [`TASKS_MAX`] unless
+    /// configured. One more faults the run with a runtime error that nothing catches.
+    pub tasks_max: u32,
+}
+
+/// Task executions a run may have unless configured otherwise.
+pub const TASKS_MAX: u32 = 10_000;
+
+impl std::fmt::Debug for Surroundings {
+    /// Without the secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Surroundings")
+            .field("id", &self.id)
+            .field("environment", &self.environment)
+            .field("tasks_max", &self.tasks_max)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Something outside that the run wants done.
@@ -116,56 +148,333 @@ pub enum End {
     Cancelled,
 }
 
-/// One execution of a task, as `GET /api/v1/runs/{id}` lists it.
-#[derive(Clone, Debug)]
-pub struct Record {
-    pub reference: Arc<str>,
-    pub name: String,
-    /// Path of indexes through the loops around it, such as `3/0`; empty outside loops.
-    pub iteration: String,
-    /// The DSL's attempt (retries of a `try` around it), from 1.
-    pub attempt: u32,
-    /// `pending running waiting completed faulted cancelled skipped`.
-    pub status: &'static str,
-    pub started_at: Timestamp,
-    pub ended_at: Option<Timestamp>,
-    pub input: Value,
-    pub output: Option<Value>,
-    pub error: Option<Problem>,
-    /// Attempts of a call by its destination's policy.
-    pub attempts: Vec<Attempt>,
+/// One execution.
+///
+/// It holds what is open, not what has been: memory and the cost of an entry depend on the tasks
+/// that are running now.
+#[derive(Debug)]
+pub struct Run {
+    definition: Arc<Definition>,
+    surroundings: Arc<Surroundings>,
+    /// Time of the latest entry; never goes back.
+    now: Timestamp,
+    started_at: Option<Timestamp>,
+    /// Raw input of the workflow.
+    input: Value,
+    context: Value,
+    /// Where the top-level list stands.
+    root: Option<List>,
+    deadline: Option<Timestamp>,
+    frames: BTreeMap<FrameId, Box<Frame>>,
+    /// What the outside may name.
+    open: HashMap<Key, Door>,
+    /// What is left to do in the moment of the entry; empty between entries.
+    moves: Vec<Move>,
+    /// Task executions so far; also the latest frame.
+    executions: u32,
+    end: Option<End>,
+    records: Option<Vec<Record>>,
+    workflow: OnceLock<Value>,
+    runtime: OnceLock<Value>,
 }
 
-/// One execution.
-pub struct Run;
+/// What a key opens.
+#[derive(Clone, Copy, Debug)]
+enum Door {
+    /// The outcome of a call, or the end of a wait.
+    Leaf(FrameId),
+    /// The deadline of a task, or of the workflow.
+    Timeout(FrameId),
+    /// The deadline of one attempt of a `try`.
+    Attempt(FrameId),
+    /// The delay before the next attempt of a `try`.
+    Retry(FrameId),
+}
 
 impl Run {
-    /// Rebuilds a run from its journal. The first entry is `Change::Started`.
-    pub fn replay(
-        _d: Arc<Definition>,
-        _s: Arc<Surroundings>,
-        _journal: impl IntoIterator<Item = Entry>,
-    ) -> Self {
-        todo!()
+    /// A run that has not started; its first entry is `Change::Started`.
+    #[must_use]
+    pub fn new(definition: Arc<Definition>, surroundings: Arc<Surroundings>) -> Self {
+        Self {
+            definition,
+            surroundings,
+            now: Timestamp::UNIX_EPOCH,
+            started_at: None,
+            input: Value::null(),
+            context: Value::null(),
+            root: None,
+            deadline: None,
+            frames: BTreeMap::new(),
+            open: HashMap::new(),
+            moves: Vec::new(),
+            executions: 0,
+            end: None,
+            records: None,
+            workflow: OnceLock::new(),
+            runtime: OnceLock::new(),
+        }
     }
+
     /// The same, keeping a record of every task execution.
-    pub fn replay_recorded(
-        _d: Arc<Definition>,
-        _s: Arc<Surroundings>,
-        _journal: impl IntoIterator<Item = Entry>,
+    #[must_use]
+    pub fn recorded(mut self) -> Self {
+        self.records = Some(Vec::new());
+        self
+    }
+
+    /// Rebuilds a run from its journal. The first entry is `Change::Started`.
+    #[must_use]
+    pub fn replay(
+        definition: Arc<Definition>,
+        surroundings: Arc<Surroundings>,
+        journal: impl IntoIterator<Item = Entry>,
     ) -> Self {
-        todo!()
+        let mut run = Self::new(definition, surroundings);
+        journal.into_iter().for_each(|entry| run.apply(entry));
+        run
     }
-    /// Takes one more entry. An entry that does not fit faults the run with a named problem.
-    pub fn apply(&mut self, _entry: Entry) {
-        todo!()
+
+    /// The same, keeping a record of every task execution.
+    #[must_use]
+    pub fn replay_recorded(
+        definition: Arc<Definition>,
+        surroundings: Arc<Surroundings>,
+        journal: impl IntoIterator<Item = Entry>,
+    ) -> Self {
+        let mut run = Self::new(definition, surroundings).recorded();
+        journal.into_iter().for_each(|entry| run.apply(entry));
+        run
     }
-    /// What the run waits for, or how it ended.
+
+    /// Takes one more entry. An entry that does not fit faults the run with a named problem; one
+    /// that comes too late (its task is closed, or the run has ended) changes nothing.
+    pub fn apply(&mut self, entry: Entry) {
+        if self.end.is_some() {
+            return;
+        }
+        // Clocks of nodes differ a little; time within a run only goes on.
+        self.now = self.now.max(entry.at);
+        match (entry.change, self.started_at) {
+            (Change::Started { input }, None) => self.start(input),
+            (Change::Started { .. }, Some(_)) => self.misfit("/", "a second start"),
+            (_, None) => self.misfit("/", "an entry before the start"),
+            (
+                Change::Attempted {
+                    key,
+                    attempt,
+                    retry_at,
+                },
+                _,
+            ) => task::call::attempted(self, &key, attempt, retry_at),
+            (
+                Change::Performed {
+                    key,
+                    attempt,
+                    outcome,
+                },
+                _,
+            ) => task::call::performed(self, &key, attempt, outcome),
+            (Change::Fired { key }, _) => self.fired(&key),
+            (Change::Cancelled, _) => self.finish(End::Cancelled),
+        }
+        self.settle();
+    }
+
+    /// What the run waits for, or how it ended. Waits stand in the order of their times.
+    #[must_use]
     pub fn pending(&self) -> Pending {
-        todo!()
+        if let Some(end) = &self.end {
+            return Pending::Ended(end.clone());
+        }
+        let mut effects = Vec::new();
+        let mut waits = Vec::new();
+        if let Some(until) = self.deadline {
+            let key = workflow_timeout_key();
+            waits.push(Wait { key, until });
+        }
+        for frame in self.frames.values() {
+            if let Some(until) = frame.deadline {
+                let key = frame.timeout_key();
+                waits.push(Wait { key, until });
+            }
+            match &frame.state {
+                State::Call(call) => effects.push(task::call::effect(frame, call)),
+                State::Wait(until) => waits.push(Wait {
+                    key: frame.key(),
+                    until: *until,
+                }),
+                State::Try(trial) => waits.extend(task::r#try::wait(frame, trial)),
+                State::Passing | State::Do(_) | State::For(_) | State::Fork(_) => {}
+            }
+        }
+        // Stable: where times are equal an enclosing deadline stands before what it encloses.
+        waits.sort_by_key(|wait| wait.until);
+        Pending::Open { effects, waits }
     }
-    /// The records kept so far, in order of start.
+
+    /// The deadline of the run as a whole, where its workflow has a timeout.
+    #[must_use]
+    pub const fn deadline(&self) -> Option<Timestamp> {
+        self.deadline
+    }
+
+    /// The context as the top level sees it now.
+    #[must_use]
+    pub const fn context(&self) -> &Value {
+        &self.context
+    }
+
+    /// How many task executions have started.
+    #[must_use]
+    pub const fn executions(&self) -> u32 {
+        self.executions
+    }
+
+    /// The records kept so far, in order of start; empty unless they are kept.
+    #[must_use]
     pub fn records(&self) -> &[Record] {
-        todo!()
+        self.records.as_deref().unwrap_or_default()
+    }
+
+    fn fired(&mut self, key: &Key) {
+        match self.open.get(key).copied() {
+            None => self.late(key),
+            Some(Door::Timeout(ROOT)) => {
+                self.finish(End::Faulted(fault::Fault::timeout("/").problem));
+            }
+            Some(Door::Timeout(id)) => {
+                self.cancel_inside(id);
+                let fault = fault::Fault::timeout(fault::task_reference(&key.reference));
+                self.moves.push(Move::Fault { frame: id, fault });
+            }
+            Some(Door::Attempt(id)) => task::r#try::expired(self, id),
+            Some(Door::Retry(id)) => task::r#try::retry(self, id),
+            Some(Door::Leaf(id)) => match self.frames.get(&id).map(|frame| &frame.state) {
+                Some(State::Wait(_)) => task::wait::over(self, id),
+                _ => self.misfit(&key.reference, "a time that nothing waits for"),
+            },
+        }
+    }
+
+    /// An entry for a key that is not open: late where the task exists, else it does not fit.
+    fn late(&mut self, key: &Key) {
+        let reference = fault::task_reference(&key.reference);
+        if reference != "/" && self.definition.value.pointer(reference).is_none() {
+            self.misfit(&key.reference, "an entry of a task that does not exist");
+        }
+    }
+
+    fn misfit(&mut self, reference: &str, what: &str) {
+        let problem = fault::misfit(reference, what);
+        self.finish(End::Faulted(problem));
+    }
+
+    /// Ends the run; whatever is open is cancelled.
+    fn finish(&mut self, end: End) {
+        let ids: Vec<FrameId> = self.frames.keys().copied().collect();
+        for id in ids {
+            self.cancel(id);
+        }
+        self.open.clear();
+        self.moves.clear();
+        self.deadline = None;
+        self.end = Some(end);
+    }
+
+    /// Cancels everything inside a frame.
+    fn cancel_inside(&mut self, id: FrameId) {
+        let mut inside = Vec::new();
+        // Children stand behind their parents, so one pass finds all descendants.
+        for (child, frame) in self.frames.range(id + 1..) {
+            if frame.parent == id || inside.binary_search(&frame.parent).is_ok() {
+                inside.push(*child);
+            }
+        }
+        for child in inside {
+            self.cancel(child);
+        }
+    }
+
+    fn cancel(&mut self, id: FrameId) {
+        if let Some(frame) = self.close(id) {
+            self.record_end(&frame, record::CANCELLED);
+        }
+    }
+
+    /// Takes a frame out of the tree; late entries for it are ignored from now on.
+    fn close(&mut self, id: FrameId) -> Option<Box<Frame>> {
+        let frame = self.frames.remove(&id)?;
+        if frame.deadline.is_some() {
+            self.open.remove(&frame.timeout_key());
+        }
+        match &frame.state {
+            State::Call(_) | State::Wait(_) => {
+                self.open.remove(&frame.key());
+            }
+            State::Try(trial) => {
+                if let Some(wait) = task::r#try::wait(&frame, trial) {
+                    self.open.remove(&wait.key);
+                }
+            }
+            State::Passing | State::Do(_) | State::For(_) | State::Fork(_) => {}
+        }
+        Some(frame)
+    }
+
+    /// The context that tasks with this home see.
+    fn context_at(&self, home: FrameId) -> &Value {
+        self.frames
+            .get(&home)
+            .and_then(|frame| frame.context.as_ref())
+            .unwrap_or(&self.context)
+    }
+
+    /// Replaces the context that tasks with this home see.
+    fn set_context(&mut self, home: FrameId, context: Value) {
+        match self.frames.get_mut(&home) {
+            Some(frame) => frame.context = Some(context),
+            None => self.context = context,
+        }
+    }
+
+    fn workflow_descriptor(&self) -> Value {
+        let make = || {
+            let id = self.surroundings.id.to_string();
+            Value::object([
+                ("id".to_owned(), Value::string(id)),
+                ("definition".to_owned(), self.definition.value.clone()),
+                ("input".to_owned(), self.input.clone()),
+                (
+                    "startedAt".to_owned(),
+                    scope::time(self.started_at.unwrap_or(self.now)),
+                ),
+            ])
+        };
+        self.workflow.get_or_init(make).clone()
+    }
+
+    fn runtime_descriptor(&self) -> Value {
+        let make = || {
+            let environment = Value::string(self.surroundings.environment.as_ref());
+            Value::object([
+                ("name".to_owned(), Value::string("hookwright")),
+                (
+                    "version".to_owned(),
+                    Value::string(env!("CARGO_PKG_VERSION")),
+                ),
+                (
+                    "metadata".to_owned(),
+                    Value::object([("environment".to_owned(), environment)]),
+                ),
+            ])
+        };
+        self.runtime.get_or_init(make).clone()
+    }
+}
+
+fn workflow_timeout_key() -> Key {
+    Key {
+        reference: Arc::from(format!("/{TIMEOUT}")),
+        iteration: Arc::from(""),
     }
 }

@@ -1,11 +1,13 @@
 //! What the journal of a run holds.
 //!
-//! The JSON form of these types is stored: members may be added, never renamed or removed. It goes
-//! through `expression::Value`, not through serde's buffers, so that numbers keep their digits.
+//! Written by the worker through `store`, read back to replay. The run itself takes entries and
+//! never makes them. The stored form is in `codec`.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
+
+pub use super::codec::{DecodeError, decode, encode};
 
 use crate::expression::Value;
 use crate::problem::Problem;
@@ -24,8 +26,9 @@ pub struct Entry {
 pub struct Key {
     /// The task's reference (RFC 6901 pointer into the definition).
     pub reference: Arc<str>,
-    /// Which execution: indexes of the loops and tries around it and visits by `then`, joined by
-    /// `/`; empty for the first outside of any loop.
+    /// Which execution, joined by `/` from the outside in; empty for the first outside of any loop:
+    /// `<n>` the index of a loop around it, `<d>a<n>` retry n of the `try` at depth d, `<d>v<n>`
+    /// jump back n by `then` in a list of depth d.
     pub iteration: Arc<str>,
 }
 
@@ -77,6 +80,8 @@ pub struct Attempt {
     pub status: Option<u16>,
     /// Why it failed, where it did.
     pub error: Option<Problem>,
+    /// `Retry-After` of the answer in seconds, a date turned into the time until then.
+    pub retry_after_seconds: Option<u32>,
 }
 
 /// What came of an effect.
@@ -88,21 +93,19 @@ pub enum Outcome {
     Faulted(Problem),
 }
 
-/// Why stored entries cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("the journal cannot be read: {0}")]
-pub struct DecodeError(pub String);
-
-/// The stored form of entries: one JSON array.
-#[must_use]
-pub fn encode(_entries: &[Entry]) -> Vec<u8> {
-    todo!()
-}
-
-/// Reads what [`encode`] wrote.
-///
-/// # Errors
-/// Where the text is not of this form.
-pub fn decode(_text: &[u8]) -> Result<Vec<Entry>, DecodeError> {
-    todo!()
+impl Key {
+    /// What an idempotency key is derived from: the reference and the loops and visits around the
+    /// task, without the attempts of the language's own `try`, so that trying again is the same
+    /// request to whoever receives it.
+    #[must_use]
+    pub fn idempotency_name(&self) -> String {
+        let mut name = self.reference.to_string();
+        let is_kept = |part: &&str| !part.is_empty() && !part.contains('a');
+        for part in self.iteration.split('/').filter(is_kept) {
+            let first = name.len() == self.reference.len();
+            name.push(if first { '#' } else { '/' });
+            name.push_str(part);
+        }
+        name
+    }
 }

@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     reason = "a test that cannot go on fails where it stands"
 )]
+//! All integration tests, one module per area, in one binary; in the order of the journey.
 
 mod call;
 mod document;
@@ -11,3 +12,9 @@ mod expression;
 mod config;
 mod secrets;
 mod telemetry;
+mod expression;
+mod transcript;
+mod run;
+mod run_catch;
+mod run_journal;
+mod replay;

@@ -1,0 +1,308 @@
+//! Frames: the open task executions of a run, each with its place in the tree.
+//!
+//! A frame exists from the start of a task until it completes, faults or is cancelled. The tree is
+//! held by links to the parent only; identifiers grow, so a parent always stands before its
+//! children. This file knows shapes and names, not what tasks do.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::expression::Value;
+use crate::workflow::definition::{Kind, Task, TaskList, Then, Try};
+
+use super::{Key, Request};
+
+/// Which frame; grows with each task execution, never used twice.
+pub(super) type FrameId = u32;
+
+/// The parent of the top-level tasks: the workflow itself.
+pub(super) const ROOT: FrameId = 0;
+
+/// Mark behind the reference in the key of the deadline of a task or of the workflow.
+pub(super) const TIMEOUT: &str = "#timeout";
+/// Mark behind the reference in the key of the deadline of one attempt of a `try`.
+pub(super) const ATTEMPT: &str = "#attempt";
+/// Mark behind the reference in the key of the delay before a retry of a `try`.
+pub(super) const RETRY: &str = "#retry";
+
+/// A variable of a loop or a `catch`, and those around it.
+#[derive(Debug)]
+pub(super) struct Binding {
+    pub name: String,
+    pub value: Value,
+    pub outer: Option<Arc<Binding>>,
+}
+
+/// What the tasks inside a frame inherit from it.
+#[derive(Clone, Debug)]
+pub(super) struct Nest {
+    /// The iteration part of their keys.
+    pub iteration: Arc<str>,
+    /// The variables they see.
+    pub variables: Option<Arc<Binding>>,
+    /// The attempt of the nearest `try` around them, from 1.
+    pub attempt: u32,
+    /// The nearest deadline around them.
+    pub deadline: Option<Timestamp>,
+}
+
+impl Nest {
+    /// What children inherit where the frame adds nothing.
+    pub(super) fn of(frame: &Frame) -> Self {
+        Self {
+            iteration: Arc::clone(&frame.iteration),
+            variables: frame.variables.clone(),
+            attempt: frame.attempt,
+            deadline: frame.nearest,
+        }
+    }
+
+    /// The same one level deeper in the iteration path.
+    pub(super) fn deeper(mut self, component: &str) -> Self {
+        self.iteration = join(&self.iteration, component);
+        self
+    }
+
+    /// The same with a variable more.
+    pub(super) fn binding(mut self, name: &str, value: Value) -> Self {
+        self.variables = Some(Arc::new(Binding {
+            name: name.to_owned(),
+            value,
+            outer: self.variables.take(),
+        }));
+        self
+    }
+}
+
+/// Where a list of tasks stands.
+#[derive(Debug)]
+pub(super) struct List {
+    /// Inherited by its tasks.
+    pub nest: Nest,
+    /// The iteration without the lap.
+    base: Arc<str>,
+    /// Depth of its tasks, for the name of a lap.
+    depth: u32,
+    /// The task that is running.
+    index: usize,
+    /// How often `then` has jumped back: within one lap every task runs at most once.
+    lap: u32,
+}
+
+/// Where control goes after a task of a list.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// To the task at this index.
+    Task(usize),
+    /// Out of the list.
+    Leave,
+    /// To the end of the run.
+    End,
+}
+
+impl List {
+    pub(super) fn new(nest: Nest, depth: u32) -> Self {
+        Self {
+            base: Arc::clone(&nest.iteration),
+            nest,
+            depth,
+            index: 0,
+            lap: 0,
+        }
+    }
+
+    /// Moves on after the running task, in a list of `len` tasks.
+    pub(super) fn advance(&mut self, then: &Then, len: usize) -> Next {
+        let target = match then {
+            Then::Continue => self.index + 1,
+            Then::Task(index) => *index,
+            Then::Exit => return Next::Leave,
+            Then::End => return Next::End,
+        };
+        if target >= len {
+            return Next::Leave;
+        }
+        if target <= self.index {
+            self.lap = self.lap.saturating_add(1);
+            let component = format!("{}v{}", self.depth, self.lap);
+            self.nest.iteration = join(&self.base, &component);
+        }
+        self.index = target;
+        Next::Task(target)
+    }
+}
+
+/// One more component of an iteration path.
+pub(super) fn join(path: &Arc<str>, component: &str) -> Arc<str> {
+    if path.is_empty() {
+        Arc::from(component)
+    } else {
+        Arc::from(format!("{path}/{component}"))
+    }
+}
+
+/// What a frame is doing.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Nothing that outlasts the moment.
+    Passing,
+    /// A call waits to be performed.
+    Call(Call),
+    /// Time passes.
+    Wait(Timestamp),
+    /// A list is running.
+    Do(List),
+    /// A loop is running.
+    For(Loop),
+    /// Branches are running.
+    Fork(Branches),
+    /// A `try` is running, waiting for its retry, or handling an error.
+    Try(Box<Trial>),
+}
+
+/// A call that is open.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub request: Arc<Request>,
+    /// The attempts that failed, by the destination's policy.
+    pub attempts: u32,
+    pub first_attempt_at: Option<Timestamp>,
+    pub not_before: Option<Timestamp>,
+}
+
+/// A loop that is open.
+#[derive(Debug)]
+pub(super) struct Loop {
+    /// The array that `for.in` gave.
+    pub items: Value,
+    pub index: usize,
+    pub list: List,
+}
+
+/// A fork that is open.
+#[derive(Debug)]
+pub(super) struct Branches {
+    pub nest: Nest,
+    /// Outputs so far, in the order of declaration.
+    pub outputs: Vec<Option<Value>>,
+    /// Contexts of branches that have completed, in the order of declaration.
+    pub contexts: Vec<Option<Value>>,
+    /// How many branches are still running.
+    pub open: usize,
+}
+
+/// A `try` that is open.
+#[derive(Debug)]
+pub(super) struct Trial {
+    pub phase: Phase,
+    /// Retries so far, the one that is delayed included.
+    pub retries: u32,
+}
+
+/// What a `try` is doing.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Running its tasks, perhaps against a deadline.
+    Body(List, Option<Timestamp>),
+    /// Waiting for its next attempt.
+    Delay(Timestamp),
+    /// Running `catch.do`.
+    Handler(List),
+}
+
+/// One open execution of a task.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub parent: FrameId,
+    /// Which branch of the fork above; 0 elsewhere.
+    pub slot: usize,
+    /// Task executions around it, from 1.
+    pub depth: u32,
+    /// The frame whose context it sees and exports to; its own where it is a branch.
+    pub home: FrameId,
+    /// The context, where this is a branch of a fork.
+    pub context: Option<Value>,
+    pub task: Arc<Task>,
+    pub iteration: Arc<str>,
+    pub attempt: u32,
+    pub variables: Option<Arc<Binding>>,
+    pub raw_input: Value,
+    /// The input after `input.from`; the raw one until then.
+    pub input: Value,
+    pub started_at: Timestamp,
+    /// Its own deadline.
+    pub deadline: Option<Timestamp>,
+    /// The nearest deadline, its own included.
+    pub nearest: Option<Timestamp>,
+    /// Its record, where records are kept.
+    pub record: Option<usize>,
+    pub state: State,
+}
+
+impl Frame {
+    /// The key of what it does outside.
+    pub(super) fn key(&self) -> Key {
+        Key {
+            reference: Arc::clone(&self.task.reference),
+            iteration: Arc::clone(&self.iteration),
+        }
+    }
+
+    /// The key of its deadline.
+    pub(super) fn timeout_key(&self) -> Key {
+        self.marked(TIMEOUT, Arc::clone(&self.iteration))
+    }
+
+    /// The key of the delay or of the deadline that belongs to a number of retries.
+    pub(super) fn trial_key(&self, mark: &str, retries: u32) -> Key {
+        self.marked(mark, self.trial_iteration(retries))
+    }
+
+    /// The iteration of what belongs to a number of retries of this `try`.
+    pub(super) fn trial_iteration(&self, retries: u32) -> Arc<str> {
+        if retries == 0 {
+            return Arc::clone(&self.iteration);
+        }
+        join(&self.iteration, &format!("{}a{retries}", self.depth))
+    }
+
+    fn marked(&self, mark: &str, iteration: Arc<str>) -> Key {
+        Key {
+            reference: Arc::from(format!("{}{mark}", self.task.reference)),
+            iteration,
+        }
+    }
+
+    /// The list that is running inside, with its tasks.
+    pub(super) fn list(&mut self) -> Option<(&mut List, &TaskList)> {
+        match (&mut self.state, &self.task.kind) {
+            (State::Do(list), Kind::Do(tasks)) => Some((list, tasks)),
+            (State::For(open), Kind::For(task)) => Some((&mut open.list, &task.body)),
+            (State::Try(trial), Kind::Try(task)) => trial_list(trial, task),
+            _ => None,
+        }
+    }
+
+    /// What tasks started inside now inherit.
+    pub(super) fn nest(&self) -> Option<&Nest> {
+        match &self.state {
+            State::Do(list) => Some(&list.nest),
+            State::For(open) => Some(&open.list.nest),
+            State::Fork(branches) => Some(&branches.nest),
+            State::Try(trial) => match &trial.phase {
+                Phase::Body(list, _) | Phase::Handler(list) => Some(&list.nest),
+                Phase::Delay(_) => None,
+            },
+            State::Passing | State::Call(_) | State::Wait(_) => None,
+        }
+    }
+}
+
+fn trial_list<'a>(trial: &'a mut Trial, task: &'a Try) -> Option<(&'a mut List, &'a TaskList)> {
+    match &mut trial.phase {
+        Phase::Body(list, _) => Some((list, &task.body)),
+        Phase::Handler(list) => Some((list, task.handler.as_ref()?)),
+        Phase::Delay(_) => None,
+    }
+}

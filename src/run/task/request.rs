@@ -1,0 +1,175 @@
+//! Makes an HTTP request from the templates of a call and the task's input.
+//!
+//! It knows what the language says about a request, nothing of destinations or of the network.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::SecretString;
+
+use crate::expression::{Template, Value};
+use crate::problem::Kind;
+use crate::run::fault::Fault;
+use crate::run::scope::View;
+use crate::run::{Credentials, Request};
+use crate::workflow::definition::{Authentication, Endpoint, HttpCall};
+
+/// Everything but the unreserved characters of RFC 3986, section 2.3.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// Evaluates a call into the request it wants.
+pub(super) fn make(view: &View<'_>, call: &HttpCall, input: &Value) -> Result<Request, Fault> {
+    let method = view.template(&call.method, input)?;
+    let method = method
+        .as_str()
+        .filter(|method| !method.is_empty())
+        .ok_or_else(|| view.wrong("`method` did not give a string"))?
+        .to_ascii_uppercase();
+    Ok(Request {
+        method,
+        uri: uri(view, &call.endpoint, input)?,
+        headers: pairs(view, call.headers.as_ref(), input, "headers")?,
+        query: pairs(view, call.query.as_ref(), input, "query")?,
+        body: match &call.body {
+            Some(body) => Some(view.template(body, input)?),
+            None => None,
+        },
+        authentication: match &call.authentication {
+            Some(authentication) => Some(credentials(view, authentication, input)?),
+            None => None,
+        },
+        output: call.output,
+        redirect: call.redirect,
+        retried: call.retried,
+    })
+}
+
+fn uri(view: &View<'_>, endpoint: &Endpoint, input: &Value) -> Result<String, Fault> {
+    match endpoint {
+        Endpoint::Uri(template) => expand(template, input).map_err(|name| {
+            view.wrong(format!(
+                "`{{{name}}}` of the endpoint is an object or an array; a URI takes a scalar"
+            ))
+        }),
+        Endpoint::Expression(expression) => view
+            .expression(expression, input)?
+            .as_str()
+            .map(str::to_owned)
+            .ok_or_else(|| view.wrong("`endpoint` did not give a string")),
+    }
+}
+
+/// Fills a URI template (RFC 6570 level 1) with top-level members; missing ones are empty.
+///
+/// The error is the name of a member that is no scalar.
+fn expand(template: &str, input: &Value) -> Result<String, String> {
+    let mut uri = String::with_capacity(template.len() + 16);
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        uri.push_str(before);
+        let Some((name, after)) = after.split_once('}') else {
+            uri.push('{');
+            rest = after;
+            continue;
+        };
+        if let Some(value) = input.get(name) {
+            let text = scalar(&value).ok_or_else(|| name.to_owned())?;
+            uri.extend(utf8_percent_encode(&text, RESERVED));
+        }
+        rest = after;
+    }
+    uri.push_str(rest);
+    Ok(uri)
+}
+
+/// Names and values of headers or query: an array repeats its name, null is dropped.
+fn pairs(
+    view: &View<'_>,
+    template: Option<&Template>,
+    input: &Value,
+    what: &str,
+) -> Result<Vec<(String, String)>, Fault> {
+    let Some(template) = template else {
+        return Ok(Vec::new());
+    };
+    let value = view.template(template, input)?;
+    if value.is_null() {
+        return Ok(Vec::new());
+    }
+    let members = value
+        .members()
+        .ok_or_else(|| view.wrong(format!("`{what}` did not give an object")))?;
+    let mut pairs = Vec::with_capacity(members.len());
+    for (name, value) in members {
+        for item in value.items().unwrap_or_else(|| vec![value.clone()]) {
+            if item.is_null() {
+                continue;
+            }
+            let text = scalar(&item).ok_or_else(|| {
+                view.wrong(format!(
+                    "a member of `{what}` is neither scalar nor list of them"
+                ))
+            })?;
+            pairs.push((name.clone(), text));
+        }
+    }
+    Ok(pairs)
+}
+
+/// The text of a scalar: strings as they are, numbers with their digits; null is empty.
+fn scalar(value: &Value) -> Option<String> {
+    if let Some(text) = value.as_str() {
+        return Some(text.to_owned());
+    }
+    if value.is_null() {
+        return Some(String::new());
+    }
+    if value.is_object() || value.as_array().is_some() {
+        return None;
+    }
+    String::from_utf8(value.to_json()).ok()
+}
+
+fn credentials(
+    view: &View<'_>,
+    authentication: &Authentication,
+    input: &Value,
+) -> Result<Credentials, Fault> {
+    let secret = |template: &Template, what: &str| {
+        view.template(template, input)?
+            .as_str()
+            .map(SecretString::from)
+            .ok_or_else(|| view.wrong(format!("`{what}` did not give a string")))
+    };
+    match authentication {
+        Authentication::Basic { username, password } => Ok(Credentials::Basic(
+            secret(username, "username")?,
+            secret(password, "password")?,
+        )),
+        Authentication::Bearer { token } => Ok(Credentials::Bearer(secret(token, "token")?)),
+        Authentication::Secret { scheme, name } => of_secret(view, scheme, name),
+    }
+}
+
+fn of_secret(view: &View<'_>, scheme: &str, name: &str) -> Result<Credentials, Fault> {
+    let value = view.secret(name)?;
+    let member = |member: &str| {
+        let found = value.get(member);
+        found
+            .as_ref()
+            .and_then(Value::as_str)
+            .map(SecretString::from)
+            .ok_or_else(|| {
+                let detail = format!(
+                    "secret `{name}` has no string `{member}`, which {scheme} authentication needs"
+                );
+                Fault::new(Kind::Configuration, detail)
+            })
+    };
+    match scheme {
+        "basic" => Ok(Credentials::Basic(member("username")?, member("password")?)),
+        _ => Ok(Credentials::Bearer(member("token")?)),
+    }
+}

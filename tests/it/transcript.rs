@@ -1,0 +1,322 @@
+//! Lives a run with scripted outcomes on a virtual clock and writes down what happens.
+//!
+//! Used by the tests of the engine. After every entry it replays the journal so far and insists on
+//! the same `pending()`, so every transcript is also a test of replay.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use hookwright::expression::Value;
+use hookwright::id::Id;
+use hookwright::problem::{Kind, Problem};
+use hookwright::run::entry::{decode, encode};
+use hookwright::run::{
+    Action, Attempt, Change, Effect, End, Entry, Key, Outcome, Pending, Run, Surroundings,
+    TASKS_MAX,
+};
+use hookwright::workflow::{self, Definition};
+use jiff::{SignedDuration, Timestamp};
+
+/// Entries after which a scripted run must have ended.
+const ENTRIES_MAX: usize = 500;
+
+/// What a scripted destination answers.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub after_ms: i64,
+    pub outcome: Outcome,
+    pub retry_after_seconds: Option<u32>,
+}
+
+/// A JSON answer after 10 ms.
+pub fn ok(body: &str) -> Reply {
+    Reply {
+        after_ms: 10,
+        outcome: Outcome::Completed(json(body)),
+        retry_after_seconds: None,
+    }
+}
+
+/// An answer with this status after 10 ms.
+pub fn status(status: u16) -> Reply {
+    let problem = Problem::new(Kind::Communication, "refused").status(status);
+    Reply {
+        after_ms: 10,
+        outcome: Outcome::Faulted(problem),
+        retry_after_seconds: None,
+    }
+}
+
+impl Reply {
+    /// The same after another time.
+    pub fn after_ms(mut self, after_ms: i64) -> Self {
+        self.after_ms = after_ms;
+        self
+    }
+
+    /// The same with `Retry-After`.
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+}
+
+pub fn json(text: &str) -> Value {
+    Value::from_json(text.as_bytes()).expect("JSON")
+}
+
+pub fn text(value: &Value) -> String {
+    String::from_utf8(value.to_json()).expect("UTF-8")
+}
+
+/// Checks and compiles the body of a workflow: everything below `document`.
+pub fn definition(body: &str) -> Arc<Definition> {
+    let text = format!(
+        "document: {{dsl: '1.0.3', namespace: test, name: test, version: '1.0.0'}}\n{body}"
+    );
+    let parsed = workflow::parse(&text);
+    Arc::new(parsed.unwrap_or_else(|faults| panic!("{faults:#?}\n{text}")))
+}
+
+/// Surroundings that know the secret `token`.
+pub fn surroundings(tasks_max: u32) -> Arc<Surroundings> {
+    Arc::new(Surroundings {
+        id: "01920000-0000-7000-8000-000000000001"
+            .parse::<Id>()
+            .expect("an id"),
+        environment: Arc::from("test"),
+        secrets: Arc::new(|name| (name == "token").then(|| Value::string("s3cret-token"))),
+        tasks_max,
+    })
+}
+
+pub fn start() -> Timestamp {
+    "2026-01-01T00:00:00Z".parse().expect("a time")
+}
+
+/// A run that is being lived.
+pub struct Life {
+    pub definition: Arc<Definition>,
+    pub surroundings: Arc<Surroundings>,
+    pub run: Run,
+    pub journal: Vec<Entry>,
+    replies: HashMap<String, Vec<Reply>>,
+    /// When an open call will have its outcome.
+    due: HashMap<(Key, u32), (Timestamp, Reply)>,
+    out: String,
+}
+
+impl Life {
+    pub fn new(body: &str, replies: &[(&str, Reply)]) -> Self {
+        let definition = definition(body);
+        let surroundings = surroundings(TASKS_MAX);
+        let mut scripted: HashMap<String, Vec<Reply>> = HashMap::new();
+        for (path, reply) in replies {
+            let path = (*path).to_owned();
+            scripted.entry(path).or_default().push(reply.clone());
+        }
+        Self {
+            run: Run::new(Arc::clone(&definition), Arc::clone(&surroundings)).recorded(),
+            definition,
+            surroundings,
+            journal: Vec::new(),
+            replies: scripted,
+            due: HashMap::new(),
+            out: String::new(),
+        }
+    }
+
+    /// Applies an entry, and checks that replaying all of them leaves the same.
+    pub fn apply(&mut self, entry: Entry) {
+        self.journal.push(entry.clone());
+        self.run.apply(entry);
+        let stored = decode(&encode(&self.journal)).expect("what was encoded");
+        assert_eq!(stored, self.journal);
+        let replayed = Run::replay(
+            Arc::clone(&self.definition),
+            Arc::clone(&self.surroundings),
+            stored,
+        );
+        let (lived, replayed) = (self.run.pending(), replayed.pending());
+        assert_eq!(format!("{lived:#?}"), format!("{replayed:#?}"));
+    }
+
+    pub fn start(&mut self, input: &str) {
+        let input = json(input);
+        self.apply(Entry {
+            at: start(),
+            change: Change::Started { input },
+        });
+    }
+
+    /// Lives until the run has ended.
+    pub fn finish(&mut self) {
+        while self.journal.len() < ENTRIES_MAX {
+            if !self.go_on() {
+                return;
+            }
+        }
+        panic!("the run does not end:\n{}", self.out);
+    }
+
+    /// One entry more; false where the run has ended.
+    pub fn go_on(&mut self) -> bool {
+        let (effects, waits) = match self.run.pending() {
+            Pending::Open { effects, waits } => (effects, waits),
+            Pending::Ended(end) => {
+                self.say(&ended(&end));
+                return false;
+            }
+        };
+        for effect in &effects {
+            self.expect(effect);
+        }
+        let wait = waits.first();
+        let call = effects
+            .iter()
+            .min_by_key(|effect| self.due_at(effect))
+            .map(|effect| (self.due_at(effect), effect));
+        match (wait, call) {
+            (Some(wait), None) => self.fire(wait.until, &wait.key),
+            (Some(wait), Some((at, _))) if wait.until <= at => self.fire(wait.until, &wait.key),
+            (_, Some((_, effect))) => self.answer(effect),
+            (None, None) => panic!("nothing to wait for:\n{}", self.out),
+        }
+        true
+    }
+
+    pub fn transcript(&self) -> &str {
+        self.out.trim_end()
+    }
+
+    /// Reference, iteration, attempt and status of every record.
+    pub fn records(&self) -> String {
+        let mut out = String::new();
+        for record in self.run.records() {
+            let _ = write!(out, "{} {}", record.reference, record.status);
+            if !record.iteration.is_empty() {
+                let _ = write!(out, " [{}]", record.iteration);
+            }
+            if record.attempt > 1 {
+                let _ = write!(out, " attempt {}", record.attempt);
+            }
+            out.push('\n');
+        }
+        out.trim_end().to_owned()
+    }
+
+    fn due_at(&self, effect: &Effect) -> Timestamp {
+        let (at, _) = &self.due[&(effect.key.clone(), effect.attempt)];
+        *at
+    }
+
+    /// Notes a call that is new, with the time of its answer.
+    fn expect(&mut self, effect: &Effect) {
+        let slot = (effect.key.clone(), effect.attempt);
+        if self.due.contains_key(&slot) {
+            return;
+        }
+        let Action::Call(request) = &effect.action;
+        let path = request.uri.replace("http://api.test", "");
+        let scripted = self
+            .replies
+            .get_mut(&path)
+            .unwrap_or_else(|| panic!("no reply is scripted for {path}"));
+        let reply = match scripted.len() {
+            1 => scripted[0].clone(),
+            _ => scripted.remove(0),
+        };
+        let mut line = format!("  {} {path}", request.method);
+        if let Some(body) = &request.body {
+            let _ = write!(line, " {}", text(body));
+        }
+        let at = self.now() + SignedDuration::from_millis(reply.after_ms);
+        self.due.insert(slot, (at, reply));
+        self.say(&line);
+    }
+
+    fn now(&self) -> Timestamp {
+        self.journal.last().map_or_else(start, |entry| entry.at)
+    }
+
+    fn fire(&mut self, at: Timestamp, key: &Key) {
+        let at = at.max(self.now());
+        let change = Change::Fired { key: key.clone() };
+        self.apply(Entry { at, change });
+        self.say(&format!("fired {}", name(key)));
+    }
+
+    fn answer(&mut self, effect: &Effect) {
+        let slot = (effect.key.clone(), effect.attempt);
+        let (at, reply) = self.due.remove(&slot).expect("it was noted");
+        let word = match &reply.outcome {
+            Outcome::Completed(_) => "completed".to_owned(),
+            Outcome::Faulted(problem) => format!("faulted {}", problem.status),
+        };
+        let attempt = Attempt {
+            number: effect.attempt,
+            started_at: at - SignedDuration::from_millis(reply.after_ms),
+            duration_ms: u32::try_from(reply.after_ms).expect("not negative"),
+            status: None,
+            error: None,
+            retry_after_seconds: reply.retry_after_seconds,
+        };
+        let change = Change::Performed {
+            key: effect.key.clone(),
+            attempt,
+            outcome: reply.outcome,
+        };
+        self.apply(Entry { at, change });
+        self.say(&format!("{word} {}", name(&effect.key)));
+    }
+
+    fn say(&mut self, what: &str) {
+        let ms = self.now().duration_since(start()).as_millis();
+        let _ = writeln!(self.out, "{ms:<5} {what}");
+    }
+}
+
+fn name(key: &Key) -> String {
+    match key.iteration.as_ref() {
+        "" => key.reference.to_string(),
+        iteration => format!("{} [{iteration}]", key.reference),
+    }
+}
+
+fn ended(end: &End) -> String {
+    match end {
+        End::Completed(output) => format!("= completed {}", text(output)),
+        End::Cancelled => "= cancelled".to_owned(),
+        End::Faulted(problem) => format!("= {}", error(problem)),
+    }
+}
+
+/// An error on lines of its own, standard types by their last part.
+fn error(problem: &Problem) -> String {
+    let standard = "https://serverlessworkflow.io/spec/1.0.0/errors/";
+    let kind = problem.kind.strip_prefix(standard);
+    let kind = kind.unwrap_or(&problem.kind);
+    let place = problem.instance.as_deref().unwrap_or("nowhere");
+    let mut out = format!("faulted {} {kind} at {place}", problem.status);
+    for text in [&problem.title, &problem.detail].into_iter().flatten() {
+        let _ = write!(out, "\n      | {text}");
+    }
+    out
+}
+
+/// Lives a workflow to its end and gives the transcript.
+pub fn live(body: &str, input: &str, replies: &[(&str, Reply)]) -> String {
+    let mut life = Life::new(body, replies);
+    life.start(input);
+    life.finish();
+    life.transcript().to_owned()
+}
+
+/// The same with the records behind the transcript.
+pub fn live_with_records(body: &str, input: &str, replies: &[(&str, Reply)]) -> String {
+    let mut life = Life::new(body, replies);
+    life.start(input);
+    life.finish();
+    format!("{}\n--\n{}", life.transcript(), life.records())
+}
