@@ -88,6 +88,7 @@ impl Destinations {
             duration_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
             status: None,
             error: None,
+            retry_after_seconds: None,
         };
         let failure = match result {
             Ok((status, value)) => {
@@ -101,6 +102,7 @@ impl Destinations {
         destination.series.ended(failure.ending, took);
         attempt.status = failure.status;
         attempt.error = Some((*failure.problem).clone());
+        attempt.retry_after_seconds = failure.retry_after.map(seconds);
         self.report(&Report {
             effect,
             destination,
@@ -298,6 +300,12 @@ fn next(
         chance: rand::random(),
     };
     passing.then(|| policy.next(situation)).flatten()
+}
+
+/// Whole seconds, rounded up: coming back early would be refused again.
+fn seconds(after: Duration) -> u32 {
+    let whole = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+    u32::try_from(whole).unwrap_or(u32::MAX)
 }
 
 fn is_redirect(status: StatusCode) -> bool {

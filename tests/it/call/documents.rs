@@ -126,7 +126,8 @@ idempotencyKey: a b
     // Without the hints, to keep the lines short.
     let said: Vec<&str> = said
         .lines()
-        .map(|line| line.split_once(" (").map_or(line, |(what, _)| what))
+        .filter_map(|line| line.split([';', '(']).next())
+        .map(str::trim_end)
         .collect();
     insta::assert_snapshot!(said.join("\n"), @"
     1:1: `baseUrl` is missing here
@@ -136,7 +137,7 @@ idempotencyKey: a b
     4:12 /headers/Authorization: the header `Authorization` cannot be set here
     4:30 /headers/Host: the header `Host` cannot be set here
     4:44 /headers/X-A: this must be a string and is a list
-    5:10 /timeout: not an ISO 8601 duration; write it like PT1.5S, PT10M or P1DT2H, or as {seconds: 5}
+    5:10 /timeout: not an ISO 8601 duration
     6:37 /retry/limit/attempt/count: this must be a whole number from 0 to 999
     6:54 /retry/backoff: `backoff` has exactly one member
     6:56 /retry/backoff/cubic: unknown key `cubic`
