@@ -59,11 +59,11 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A network of the configuration.
-    #[error("call.egress_allow: {0}")]
+    #[error("call.egress_allow: {0}; {hint}", hint = egress::addresses::NotANetwork::HINT)]
     Allowance(#[from] egress::addresses::NotANetwork),
     /// The HTTP client; mostly missing root certificates.
     #[error("the HTTP client cannot be set up; is the package ca-certificates installed?")]
-    Client(#[source] reqwest::Error),
+    Client(#[source] egress::ClientError),
     /// A metric that is registered twice.
     #[error("the metrics of calls cannot be registered")]
     Metrics(#[from] prometheus::Error),

@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
+use super::egress::addresses::NotANetwork;
 use super::egress::{self, Allowance};
 use super::retry;
 use crate::workflow::document::{Fault, Faults, Object, Place, read};
@@ -181,9 +182,9 @@ fn headers(place: &Place<'_>) -> Option<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(object.len());
     for (key, at) in object.members() {
         let Some(name) = header_name(&key.name) else {
-            let hint = "credentials belong under `authentication`".to_owned();
-            let message = format!("`{}` cannot be set as a header here", key.name);
-            object.at_key(key, message, Some(hint));
+            let message = format!("the header `{}` cannot be set here", key.name);
+            let hint = "the server sets it itself, or it belongs under `authentication`";
+            object.at_key(key, message, Some(hint.to_owned()));
             continue;
         };
         let Some(text) = at.string() else { continue };
@@ -215,7 +216,7 @@ fn allow(place: &Place<'_>) -> Option<Vec<Allowance>> {
         let Some(text) = at.string() else { continue };
         match text.parse() {
             Ok(allowance) => allow.push(allowance),
-            Err(error) => at.fault(egress::addresses::NotANetwork::to_string(&error)),
+            Err(error) => at.fault_with(NotANetwork::to_string(&error), NotANetwork::HINT),
         }
     }
     Some(allow)

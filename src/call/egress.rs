@@ -10,10 +10,11 @@ pub mod resolver;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use rustls_platform_verifier::BuilderVerifierExt;
 use url::{Host, Url};
 
 pub use addresses::Allowance;
@@ -34,6 +35,17 @@ pub enum Refusal {
     /// The policy forbids the target; the cause is for the operator's log only.
     #[error("blocked by egress policy")]
     Blocked(&'static str),
+}
+
+/// Why no client can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The system's root certificates or the cryptography.
+    #[error("TLS cannot be set up")]
+    Tls(#[from] rustls::Error),
+    /// The client itself.
+    #[error("the HTTP client cannot be set up")]
+    Http(#[from] reqwest::Error),
 }
 
 /// How clients connect and keep connections.
@@ -105,7 +117,7 @@ impl Guard {
     ///
     /// # Errors
     /// Where TLS cannot be set up, such as without any root certificates.
-    pub fn client(&self, reach: &Reach) -> Result<reqwest::Client, reqwest::Error> {
+    pub fn client(&self, reach: &Reach) -> Result<reqwest::Client, ClientError> {
         let mut clients = match self.clients.lock() {
             Ok(clients) => clients,
             Err(poisoned) => poisoned.into_inner(),
@@ -120,8 +132,9 @@ impl Guard {
 
     /// Redirects are followed by `perform`, hop by hop; a proxy of the environment would be a way
     /// around the guard; and one layer retries, which is not this one.
-    fn build(&self, reach: &Reach) -> Result<reqwest::Client, reqwest::Error> {
-        reqwest::Client::builder()
+    fn build(&self, reach: &Reach) -> Result<reqwest::Client, ClientError> {
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls()?)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -131,7 +144,8 @@ impl Guard {
             .pool_max_idle_per_host(self.connections.idle_max)
             .pool_idle_timeout(self.connections.idle_timeout)
             .dns_resolver(resolver::Guarded::new(reach.clone(), self.lookup.clone()))
-            .build()
+            .build()?;
+        Ok(client)
     }
 
     /// The networks that are allowed on this port.
@@ -190,6 +204,22 @@ fn clean(text: &str) -> Result<(), Refusal> {
         ));
     }
     Ok(())
+}
+
+/// TLS as the system trusts it, HTTP/2 preferred. All clients share one set of roots: loading them
+/// takes longer than many calls, and they are large. A restart reads them anew.
+fn tls() -> Result<rustls::ClientConfig, rustls::Error> {
+    static CONFIG: OnceLock<rustls::ClientConfig> = OnceLock::new();
+    if let Some(config) = CONFIG.get() {
+        return Ok(config.clone());
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_platform_verifier()?
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(CONFIG.get_or_init(|| config).clone())
 }
 
 fn literal(address: IpAddr, ordinary_port: bool, listed: Vec<IpNet>) -> Result<Reach, Refusal> {

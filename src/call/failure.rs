@@ -1,7 +1,7 @@
 //! What went wrong with an attempt: for the workflow, for the metrics, and for the log.
 //!
-//! The problem is what the run sees and stores; the cause is for operators and may say more. Neither
-//! ever holds a credential or the body of a request.
+//! The problem is what the run sees and stores; the cause is for operators and may say more.
+//! Neither ever holds a credential or the body of a request.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(super) struct Failure {
     /// The status of the answer, where there was one.
     pub(super) status: Option<u16>,
     /// What the run sees.
-    pub(super) problem: Problem,
+    pub(super) problem: Box<Problem>,
     /// What `Retry-After` asked for.
     pub(super) retry_after: Option<Duration>,
     /// What the operator sees.
@@ -140,7 +140,7 @@ impl Failure {
             ending,
             status: None,
             cause: problem.detail.clone().unwrap_or_default(),
-            problem,
+            problem: Box::new(problem),
             retry_after: None,
         }
     }

@@ -101,9 +101,8 @@ impl Destinations {
         };
         destination.series.ended(failure.ending, took);
         attempt.status = failure.status;
-        attempt.error = Some(failure.problem.clone());
-        let asked = failure.retry_after.map(|after| after.as_secs_f64().ceil() as u32);
-        attempt.retry_after_seconds = asked;
+        attempt.error = Some((*failure.problem).clone());
+        attempt.retry_after_seconds = failure.retry_after.map(seconds);
         self.report(&Report {
             effect,
             destination,
@@ -119,7 +118,7 @@ impl Destinations {
             }
             None => Performed::Done {
                 attempt,
-                outcome: Outcome::Faulted(failure.problem),
+                outcome: Outcome::Faulted(*failure.problem),
             },
         }
     }
@@ -301,6 +300,12 @@ fn next(
         chance: rand::random(),
     };
     passing.then(|| policy.next(situation)).flatten()
+}
+
+/// Whole seconds, rounded up: coming back early would be refused again.
+fn seconds(after: Duration) -> u32 {
+    let whole = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+    u32::try_from(whole).unwrap_or(u32::MAX)
 }
 
 fn is_redirect(status: StatusCode) -> bool {

@@ -1,4 +1,4 @@
-//! Reads a reference to a secret from a document: `{env: NAME}`, `{file: PATH}` or `{secret: NAME}`.
+//! Reads a reference to a secret from a document: `{env: …}`, `{file: …}` or `{secret: …}`.
 //!
 //! Used by destinations here and by sources above. It resolves nothing.
 

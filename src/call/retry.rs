@@ -101,7 +101,10 @@ impl Policy {
     /// The delay after the nth attempt, drawn by `chance`.
     fn delay_after(&self, attempt: u32, chance: f64) -> Duration {
         let grown = self.grown(attempt.saturating_sub(1));
-        let chance = chance.clamp(0.0, 1.0);
+        let chance = match chance.is_nan() {
+            true => 0.0,
+            false => chance.clamp(0.0, 1.0),
+        };
         match self.jitter {
             Some((from, to)) => {
                 let spread = to.saturating_sub(from).mul_f64(chance);

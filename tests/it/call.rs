@@ -4,6 +4,7 @@
 mod answers;
 mod documents;
 mod evil;
+mod logs;
 mod matching;
 mod redirects;
 mod requests;

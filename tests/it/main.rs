@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     reason = "a test that cannot go on fails where it stands"
 )]
+
 mod call;
 mod config;
 mod container;
@@ -32,6 +33,8 @@ mod workflow;
 mod expression;
 mod transcript;
 mod run;
+mod run_catch;
+mod run_journal;
 mod replay;
 mod config;
 mod secrets;
@@ -40,3 +43,4 @@ mod api_access;
 mod api_definitions;
 mod api_events;
 mod api_runs;
+mod telemetry;

@@ -21,11 +21,13 @@ pub struct Allowance {
 
 /// Why a text is no [`Allowance`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is no network: write CIDR or CIDR:port, such as 10.1.0.0/16 or 127.0.0.1/32:8080 \
-     (IPv6 addresses before a port in brackets)"
-)]
+#[error("`{0}` is no network")]
 pub struct NotANetwork(String);
+
+impl NotANetwork {
+    /// What to write instead.
+    pub const HINT: &str = "write CIDR or CIDR:port, such as 10.1.0.0/16 or [fd00::1]:8443";
+}
 
 impl Allowance {
     /// The network, where it is allowed on this port.

@@ -4,6 +4,7 @@ use hookwright::problem::Kind;
 use hookwright::run::Credentials;
 use hookwright::workflow::definition::HttpOutput;
 use jiff::{SignedDuration, Timestamp};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::sink::{Play, Sink, answer, bytes, json};
 use super::world::{World, call, call_with, get, value};
@@ -150,6 +151,24 @@ async fn a_closed_port_is_a_communication_problem() {
     let (attempt, problem) = world
         .error(&get(&format!("http://127.0.0.1:{port}/")))
         .await;
+    assert!(problem.is(Kind::Communication));
+    assert_eq!((problem.status, attempt.status), (503, None));
+    assert_eq!(ended(&world, "connect"), 1.0);
+}
+
+#[tokio::test]
+async fn failed_tls_is_a_communication_problem() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let plain = b"HTTP/1.1 400 Bad Request\r\n\r\n";
+        stream.write_all(plain).await.unwrap();
+        // Held open until the client has read it.
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    });
+    let world = World::new(&[]);
+    let (attempt, problem) = world.error(&get(&url)).await;
     assert!(problem.is(Kind::Communication));
     assert_eq!((problem.status, attempt.status), (503, None));
     assert_eq!(ended(&world, "connect"), 1.0);

@@ -1,4 +1,4 @@
-//! Receivers that misbehave: none may hold a call, its place, or the memory for longer than allowed.
+//! Receivers that misbehave: none may hold a call, its place, or the memory longer than allowed.
 
 use std::time::Duration;
 

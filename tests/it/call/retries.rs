@@ -75,6 +75,13 @@ async fn only_one_layer_retries() {
 }
 
 #[tokio::test]
+async fn where_the_workflow_retries_it_learns_when() {
+    let sink = Sink::start(|_, _| answer(503, &[("retry-after", "7")], "")).await;
+    let (attempt, _) = World::new(&[]).error(&get(&sink.url("/"))).await;
+    assert_eq!(attempt.retry_after_seconds, Some(7));
+}
+
+#[tokio::test]
 async fn a_receiver_says_when_to_come_back() {
     let sink = Sink::start(|_, _| answer(429, &[("retry-after", "7")], "")).await;
     let world = World::new(&[document(&sink, "")]);
