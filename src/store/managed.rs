@@ -61,6 +61,7 @@ impl Managed {
         let stop = token.clone().drop_guard();
         let supervisor = tokio::spawn(async move {
             supervise(&cluster, process, &token).await;
+            cluster.clear_socket_dir();
             drop(lock);
         });
         Ok(Self {

@@ -101,6 +101,15 @@ impl Cluster {
         &self.log
     }
 
+    /// Leaves no empty directory under `/tmp`; one beside the data stays.
+    pub(super) fn clear_socket_dir(&self) {
+        if self.socket.parent() != self.data.parent()
+            && let Err(error) = std::fs::remove_dir(&self.socket)
+        {
+            tracing::debug!(%error, "the socket's directory stays");
+        }
+    }
+
     /// Makes the data directory under another name and renames it, so that a start that is killed
     /// half-way leaves nothing that looks finished.
     async fn initialise(&self, dir: &Path) -> Result<(), Error> {
