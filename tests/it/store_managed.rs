@@ -77,7 +77,7 @@ async fn hold() {
     let Some(dir) = std::env::var_os(HOLD).map(PathBuf::from) else {
         return;
     };
-    let text = match Managed::start(&dir).await {
+    let text = match Managed::start_throwaway(&dir).await {
         Ok(managed) => {
             std::fs::write(dir.join("outcome.new"), managed.url()).unwrap();
             std::fs::rename(dir.join("outcome.new"), dir.join("outcome")).unwrap();
@@ -158,7 +158,7 @@ async fn postgres_ends_with_a_server_that_is_killed() {
     server.kill().unwrap();
     server.wait().unwrap();
     // The next start does not wait for us to see the end: it waits itself.
-    let managed = Managed::start(&dir.0).await.unwrap();
+    let managed = Managed::start_throwaway(&dir.0).await.unwrap();
     assert!(!lives(postmaster));
     assert_eq!(count(managed.url()).await.unwrap(), 1);
     managed.stop().await;
@@ -192,7 +192,7 @@ async fn an_orphaned_postgres_is_stopped_by_the_next_start() {
     server.kill().unwrap();
     server.wait().unwrap();
     assert!(lives(postmaster));
-    let managed = Managed::start(&dir.0).await.unwrap();
+    let managed = Managed::start_throwaway(&dir.0).await.unwrap();
     assert!(!lives(postmaster));
     assert_eq!(count(managed.url()).await.unwrap(), 1);
     managed.stop().await;
@@ -212,7 +212,7 @@ async fn a_directory_that_another_server_uses_is_refused() {
 #[tokio::test]
 async fn a_path_too_long_for_a_socket_still_works() {
     let dir = Dir::new(&"long".repeat(30));
-    let managed = Managed::start(&dir.0).await.unwrap();
+    let managed = Managed::start_throwaway(&dir.0).await.unwrap();
     insert(managed.url()).await;
     managed.stop().await;
 }
