@@ -10,6 +10,8 @@ mod container;
 mod document;
 mod egress;
 mod expression;
+//! All integration tests in one binary: one module per area.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod postgres;
 mod replay;
