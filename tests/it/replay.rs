@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use serde_json::{Value as Json, json};
 
-use crate::transcript::{json as value, start, surroundings};
+use crate::transcript::{json as value, shown, start, surroundings};
 
 /// Entries of one random life.
 const ENTRIES_MAX: usize = 40;
@@ -220,7 +220,7 @@ fn check(
         journal.push(entry.clone());
         run.apply(entry);
         let pending = run.pending();
-        seen.push(format!("{pending:?}"));
+        seen.push(shown(&pending));
         prop_assert!(!stuck(&pending), "nothing to wait for");
         prop_assert!(fits(&pending), "{pending:?}");
         next = dice
@@ -230,7 +230,7 @@ fn check(
     for (length, lived) in seen.iter().enumerate() {
         let prefix = journal[..=length].to_vec();
         let replayed = Run::replay(Arc::clone(definition), Arc::clone(surroundings), prefix);
-        prop_assert_eq!(&format!("{:?}", replayed.pending()), lived);
+        prop_assert_eq!(&shown(&replayed.pending()), lived);
     }
     Ok(())
 }

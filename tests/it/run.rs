@@ -42,9 +42,10 @@ do:
       export: { as: '${ {same: ($output == .), input: $task.output.input} }' }
 output: { as: '${ [., $context, $task, $runtime.metadata.environment] }' }
 "#;
-    assert_snapshot!(live(body, r#"{"in":1}"#, &[]), @r#"
-    0     = completed [{"dot":1,"raw":{"in":1},"out":null},{"same":true,"input":1},null,"test"]
-    "#);
+    assert_snapshot!(
+        live(body, r#"{"in":1}"#, &[]),
+        @r#"0     = completed [{"dot":1,"raw":{"in":1},"out":null},{"same":true,"input":1},null,"test"]"#
+    );
 }
 
 #[test]
@@ -53,9 +54,10 @@ fn the_context_starts_as_the_input() {
     assert_snapshot!(live(body, r#"{"x":1}"#, &[]), @r#"0     = completed {"x":1}"#);
     assert_snapshot!(live(body, "7", &[]), @r#"0     = completed {}"#);
     let body = "input: { from: .x }\ndo: [ { a: { set: '${ [., $context] }' } } ]";
-    assert_snapshot!(live(body, r#"{"x":{"y":1}}"#, &[]), @r#"
-    0     = completed [{"y":1},{"y":1}]
-    "#);
+    assert_snapshot!(
+        live(body, r#"{"x":{"y":1}}"#, &[]),
+        @r#"0     = completed [{"y":1},{"y":1}]"#
+    );
 }
 
 #[test]
@@ -160,9 +162,10 @@ do:
   - after: { set: { never: true } }
 output: { as: '${ . + $context }' }
 "#;
-    assert_snapshot!(live(body, "{}", &[]), @r#"
-    0     = completed {"wrapped":{"x":1},"seen":{"wrapped":{"x":1}}}
-    "#);
+    assert_snapshot!(
+        live(body, "{}", &[]),
+        @r#"0     = completed {"wrapped":{"x":1},"seen":{"wrapped":{"x":1}}}"#
+    );
 }
 
 #[test]
@@ -361,9 +364,10 @@ do:
           - one: { raise: { error: { type: 'https://acme.test/one', status: 400 } } }
           - two: { raise: { error: { type: 'https://acme.test/two', status: 400 } } }
 "#;
-    assert_snapshot!(live(body, "{}", &[]), @r#"
-    0     = faulted 400 https://acme.test/two at /do/0/f/fork/branches/1/two
-    "#);
+    assert_snapshot!(
+        live(body, "{}", &[]),
+        @r#"0     = faulted 400 https://acme.test/two at /do/0/f/fork/branches/1/two"#
+    );
 }
 
 #[test]

@@ -13,10 +13,12 @@ use hookwright::problem::{Kind, Problem};
 use hookwright::run::entry::{decode, encode};
 use hookwright::run::{
     Action, Attempt, Change, Effect, End, Entry, Key, Outcome, Pending, Run, Surroundings,
-    TASKS_MAX,
 };
 use hookwright::workflow::{self, Definition};
 use jiff::{SignedDuration, Timestamp};
+
+/// What `config/default.toml` says.
+const TASKS_MAX: u32 = 10_000;
 
 /// Entries after which a scripted run must have ended.
 const ENTRIES_MAX: usize = 500;
@@ -138,8 +140,7 @@ impl Life {
             Arc::clone(&self.surroundings),
             stored,
         );
-        let (lived, replayed) = (self.run.pending(), replayed.pending());
-        assert_eq!(format!("{lived:#?}"), format!("{replayed:#?}"));
+        assert_eq!(shown(&self.run.pending()), shown(&replayed.pending()));
     }
 
     pub fn start(&mut self, input: &str) {
@@ -275,6 +276,20 @@ impl Life {
         let ms = self.now().duration_since(start()).as_millis();
         let _ = writeln!(self.out, "{ms:<5} {what}");
     }
+}
+
+/// All that a run wants, with the payloads of its calls, for comparison.
+pub fn shown(pending: &Pending) -> String {
+    let mut out = format!("{pending:#?}");
+    if let Pending::Open { effects, .. } = pending {
+        for effect in effects {
+            let Action::Call(request) = &effect.action;
+            let (headers, query) = (&request.headers, &request.query);
+            let body = request.body.as_ref().map(text);
+            let _ = write!(out, "\n{} {headers:?} {query:?} {body:?}", request.uri);
+        }
+    }
+    out
 }
 
 fn name(key: &Key) -> String {
