@@ -82,8 +82,24 @@ pub enum Schedule {
     On {
         /// Which events.
         filter: EventFilter,
+        /// What of the event the run gets.
+        read: Read,
     },
 }
+
+/// `schedule.read`: what of an event a run has in its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// The event with its attributes; the default.
+    Envelope,
+    /// Its data only.
+    Data,
+}
+
+/// Characters that give a text a meaning of its own as a regular expression.
+pub const PATTERN_CHARACTERS: [char; 14] = [
+    '\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$',
+];
 
 /// `with` of an event filter: all attributes must match.
 #[derive(Clone, Debug, Default)]

@@ -21,7 +21,7 @@ pub use span::{DURATION_MAX, duration, duration_of};
 
 /// Largest text of one document, in bytes (1 MiB).
 pub const TEXT_BYTES_MAX: usize = 1024 * 1024;
-/// Most nodes of one document once aliases are expanded; keys are not counted.
+/// Most nodes of one document once aliases are expanded; keys count too.
 pub const NODES_MAX: usize = 100_000;
 /// Most bytes in the scalars and keys of one document once aliases are expanded (4 MiB).
 pub const SCALAR_BYTES_MAX: usize = 4 * TEXT_BYTES_MAX;

@@ -1,6 +1,9 @@
 //! All integration tests, one module per area, in one binary; in the order of the journey.
 
 mod document;
+mod workflow;
+//! All integration tests, one module per area, in one binary.
+
 mod expression;
 mod transcript;
 mod run;

@@ -33,6 +33,11 @@ impl Faults {
         }
     }
 
+    /// Whether further faults would be dropped; no hint needs to be sought for them.
+    fn is_full(&self) -> bool {
+        self.0.borrow().len() >= FAULTS_MAX
+    }
+
     /// Whether nothing was wrong.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -119,6 +124,19 @@ impl<'a> Place<'a> {
             message,
             hint,
         });
+    }
+
+    /// "did you mean", where one of the known words is near; for [`Place::fault_with`].
+    #[must_use]
+    pub fn meant<'k>(
+        &self,
+        word: &str,
+        known: impl IntoIterator<Item = &'k str>,
+    ) -> Option<String> {
+        if self.faults.is_full() {
+            return None;
+        }
+        nearest(word, known).map(|near| format!("did you mean `{near}`?"))
     }
 
     /// Says which kind of node was expected: "this must be … and is …".
@@ -323,7 +341,7 @@ impl<'a> Object<'a> {
     pub fn finish(self) {
         let known = self.known.borrow();
         for (key, _) in self.members {
-            if !known.contains(&key.name.as_str()) {
+            if !known.contains(&key.name.as_str()) && !self.place.faults.is_full() {
                 self.unknown(key, hint(&key.name, &known));
             }
         }
@@ -371,14 +389,17 @@ fn hint(word: &str, known: &[&str]) -> Option<String> {
 }
 
 /// The known word nearest to `word`, if one is near: at most a third of its letters differ.
+/// Only the first 200 known words are looked at.
 #[must_use]
 pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     const CHARS_MAX: usize = 64;
+    const CANDIDATES_MAX: usize = 200;
     if word.chars().count() > CHARS_MAX {
         return None;
     }
     let best = known
         .into_iter()
+        .take(CANDIDATES_MAX)
         .map(|candidate| (distance(word, candidate), candidate))
         .min_by_key(|(distance, _)| *distance)?;
     let (distance, candidate) = best;
