@@ -2,8 +2,6 @@
 
 mod document;
 mod workflow;
-//! All integration tests, one module per area, in one binary.
-
 mod expression;
 mod transcript;
 mod run;

@@ -38,13 +38,13 @@ do:
   - a:
       input: { from: .in }
       set: '${ {dot: ., input: $input, raw: $task.input, early: $output} }'
-      output: { as: '${ {dot: .dot, raw: $task.output.raw, out: $output} }' }
+      output: { as: '${ {dot: .dot, raw: $task.output.raw} }' }
       export: { as: '${ {same: ($output == .), input: $task.output.input} }' }
-output: { as: '${ [., $context, $task, $runtime.metadata.environment] }' }
+output: { as: '${ [., $context, $task, $runtime.name] }' }
 "#;
     assert_snapshot!(
         live(body, r#"{"in":1}"#, &[]),
-        @r#"0     = completed [{"dot":1,"raw":{"in":1},"out":null},{"same":true,"input":1},null,"test"]"#
+        @r#"0     = completed [{"dot":1,"raw":{"in":1}},{"same":true,"input":1},null,"hookwright"]"#
     );
 }
 
