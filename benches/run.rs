@@ -1,4 +1,4 @@
-//! What the engine costs: the standard job, and that a long run costs in proportion to its length.
+//! What the engine costs: a webhook that becomes a call, and long runs, in proportion to their length.
 //!
 //! `cargo bench --bench run`. Compare `sequential_calls` with itself: per call it must stay flat.
 
@@ -11,8 +11,8 @@ use hookwright::workflow::{self, Definition};
 use jiff::Timestamp;
 
 /// One webhook, one transform, one call.
-const STANDARD_JOB: &str = r#"
-document: { dsl: '1.0.3', namespace: bench, name: standard-job, version: '1.0.0' }
+const WEBHOOK_TO_CALL: &str = r#"
+document: { dsl: '1.0.3', namespace: bench, name: webhook-to-call, version: '1.0.0' }
 do:
   - order:
       input: { from: '${ .[0].data }' }
@@ -100,8 +100,8 @@ fn live(run: &mut Run, input: Value, output: &Value) -> Vec<Entry> {
 }
 
 #[divan::bench]
-fn standard_job(bencher: divan::Bencher) {
-    let definition = definition(STANDARD_JOB);
+fn webhook_to_call(bencher: divan::Bencher) {
+    let definition = definition(WEBHOOK_TO_CALL);
     let surroundings = surroundings();
     let input = Value::from_json(EVENT.as_bytes()).expect("JSON");
     let output = Value::from_json(br#"{"id":"crm-1","status":"new"}"#).expect("JSON");

@@ -4,7 +4,7 @@
 //! everything else is evaluated again on replay, so living and replaying are the same code.
 
 pub mod entry;
-pub mod effect;
+mod effect;
 mod codec;
 mod task;
 mod flow;
