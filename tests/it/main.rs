@@ -30,8 +30,6 @@ mod tidy;
 mod transcript;
 mod document;
 mod workflow;
-//! All integration tests, one module per area, in one binary.
-
 mod expression;
 mod transcript;
 mod run;

@@ -130,9 +130,10 @@ do:
       catch: {}
   - after: { set: '${ . + {after: true} }' }
 "#;
-    assert_snapshot!(live(body, r#"{"x":1}"#, &[]), @r#"
-    0     = completed {"x":1,"after":true}
-    "#);
+    assert_snapshot!(
+        live(body, r#"{"x":1}"#, &[]),
+        @r#"0     = completed {"x":1,"after":true}"#
+    );
 }
 
 #[test]
@@ -148,9 +149,10 @@ fn filters_of_catch_are_anded() {
         )
     };
     let run = |catch: &str| live(&body(catch), "{}", &[]);
-    assert_snapshot!(run("errors: { with: { instance: /do/0/t/try/0/a, status: 400 } }"), @r#"
-    0     = completed {"caught":true}
-    "#);
+    assert_snapshot!(
+        run("errors: { with: { instance: /do/0/t/try/0/a, status: 400 } }"),
+        @r#"0     = completed {"caught":true}"#
+    );
     assert_snapshot!(run("errors: { with: { status: 401 } }"), @r#"
     0     = faulted 400 https://acme.test/e at /do/0/t/try/0/a
           | x
@@ -178,9 +180,10 @@ do:
       catch:
         do: [ { b: { raise: { error: { type: 'https://acme.test/second', status: 401 } } } } ]
 "#;
-    assert_snapshot!(live(body, "{}", &[]), @r#"
-    0     = faulted 401 https://acme.test/second at /do/0/t/catch/do/0/b
-    "#);
+    assert_snapshot!(
+        live(body, "{}", &[]),
+        @r#"0     = faulted 401 https://acme.test/second at /do/0/t/catch/do/0/b"#
+    );
 }
 
 #[test]
