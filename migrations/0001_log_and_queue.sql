@@ -124,3 +124,12 @@ create table ledger (
   cancelled bigint not null default 0,
   primary key (session_id, lane)
 ) with (fillfactor = 50);
+
+-- Rows whose day has no partition (a clock far off, or upkeep that did not run) land here rather
+-- than being refused. Upkeep alarms when one of these is not empty.
+create table events_default partition of events default;
+create table dedupe_default partition of dedupe default;
+create table ignored_default partition of ignored default;
+create table runs_default partition of runs default;
+create table journal_default partition of journal default;
+create table rejections_default partition of rejections default;

@@ -1,16 +1,87 @@
 //! Postgres: every SQL statement of the server lives below here, one file per table or stage.
+//!
+//! Two ways lead to the database. The stages of the journey (append, route, claim, settle, …) go
+//! through a [`Link`]: one connection owned by one task, each stage one autocommit statement over
+//! a batch. Management (the API, definitions, lists) goes through [`Store`]: a pool with short
+//! transactions. Called by `worker`, `api` and `server`; knows nothing of HTTP or of definitions.
+
+mod append;
+mod claim;
+mod connect;
+mod fire;
+mod link;
+mod load;
+mod route;
+mod sessions;
+mod settle;
+mod sweep;
+
+pub mod environment;
+pub mod managed;
+pub mod migrate;
+pub mod partitions;
+pub mod plans;
+
+pub mod api_keys;
+pub mod deployments;
+pub mod destinations;
+pub mod events;
+pub mod ledger;
+pub mod rejections;
+pub mod revision;
+pub mod runs;
+pub mod secrets;
+pub mod sources;
+pub mod workflows;
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use secrecy::SecretString;
+use serde::Deserialize;
 
 use crate::event::{DedupeKey, Event};
 use crate::id::Id;
 
+pub use self::connect::Store;
+pub use self::link::Link;
+
+/// The most events, runs or settlements one statement takes.
+pub const BATCH_MAX: usize = 1_024;
+
+/// How often a run may be claimed by a node that then dies before it is faulted as poison.
+pub const SWEEPS_MAX: i16 = 5;
+
+/// How many days back a duplicate may be looked for at most.
+pub const WINDOW_DAYS_MAX: u16 = 30;
+
+/// The `[store]` section of the configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// URL of the database; absent: the server runs a private Postgres in its data directory.
+    pub url: Option<SecretString>,
+    /// Start although Postgres may lose acknowledged events in a crash.
+    pub accept_losing_acknowledged_events: bool,
+    /// How long a hot statement may take, connecting included, in milliseconds.
+    pub deadline_ms: u32,
+    /// Connections of the management pool at most.
+    pub pool_connections_max: u32,
+    /// How long a management query waits for a connection of the pool, in milliseconds.
+    pub pool_acquire_timeout_ms: u32,
+    /// How long a management statement or transaction may take, in milliseconds.
+    pub pool_statement_timeout_ms: u32,
+    /// How long a start waits for another node's migration, in milliseconds.
+    pub migration_timeout_ms: u32,
+    /// How many days history is kept; 0 keeps it for ever.
+    pub retention_days: u16,
+}
+
 /// What went wrong with the database.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be reached, or did not answer within the deadline. The outcome of a write is unknown.
+    /// It cannot be reached, or did not answer within the deadline. The outcome of a write is
+    /// unknown.
     #[error("the database does not answer")]
     Unavailable(#[source] anyhow::Error),
     /// It refused.
@@ -24,86 +95,40 @@ pub enum Error {
     Conflict(String),
 }
 
-/// A Postgres connection owned by one task. Connects when first used and again after a failure;
-/// every statement has a deadline after which the connection is dropped, never reused.
-pub struct Link;
-
-impl Link {
-    /// T1. Appends events, their dedupe keys and inbox rows in one autocommit statement.
-    /// For each event: `None` = stored, `Some(id)` = duplicate of that event.
-    pub async fn append(&mut self, _events: &[NewEvent]) -> Result<Vec<Option<Id>>, Error> {
-        todo!()
-    }
-    /// T2. Deletes inbox rows and creates their runs, claims, ready rows and "ignored" records in one statement.
-    /// Returns the events that another node had already routed (nothing was created for them).
-    pub async fn route(&mut self, _batch: &Routing) -> Result<Vec<Id>, Error> {
-        todo!()
-    }
-    /// Inbox rows older than `older_than`, with their events, oldest first.
-    pub async fn unrouted(
-        &mut self,
-        _older_than: Duration,
-        _limit: u32,
-    ) -> Result<Vec<Unrouted>, Error> {
-        todo!()
-    }
-    /// Claims runs that are ready: at most `limit` for each queue named.
-    pub async fn claim(
-        &mut self,
-        _session: i64,
-        _claims: &mut ClaimIds,
-        _queues: &[(i32, u32)],
-    ) -> Result<Vec<Claimed>, Error> {
-        todo!()
-    }
-    /// Queues (destination ids, 0 = none) that have ready rows due now.
-    pub async fn ready_queues(&mut self) -> Result<Vec<ReadyQueue>, Error> {
-        todo!()
-    }
-    /// Everything needed to replay these runs.
-    pub async fn load(&mut self, _runs: &[Id]) -> Result<Vec<Loaded>, Error> {
-        todo!()
-    }
-    /// T3. Returns the runs whose claim was lost; nothing was written for them.
-    pub async fn settle(&mut self, _batch: &[Settlement]) -> Result<Vec<Id>, Error> {
-        todo!()
-    }
-    /// Moves due timers to `ready`; says how many and how long until the next is due.
-    pub async fn fire(&mut self, _limit: u32) -> Result<Fired, Error> {
-        todo!()
-    }
-    /// Registers this node; returns the session id.
-    pub async fn open_session(&mut self, _node: &str) -> Result<i64, Error> {
-        todo!()
-    }
-    /// Renews the session; false = it was declared dead.
-    pub async fn beat(&mut self, _session: i64) -> Result<bool, Error> {
-        todo!()
-    }
-    /// Ends the session: its unstarted claims go back to `ready`.
-    pub async fn close_session(&mut self, _session: i64) -> Result<(), Error> {
-        todo!()
-    }
-    /// Returns claims of dead sessions (older than `dead_after`) and claims past their deadline to `ready`; poison runs are faulted.
-    pub async fn sweep(&mut self, _dead_after: Duration) -> Result<Swept, Error> {
-        todo!()
-    }
-}
-
 /// Gives out claim ids, unique within the database: session id and a counter.
 #[derive(Debug)]
 pub struct ClaimIds {
+    /// The session that claims.
     pub session: i64,
+    /// The counter's next value; sessions are renewed long before it runs out of its 40 bits.
     pub next: i64,
+}
+
+impl ClaimIds {
+    /// The ids of a new session.
+    #[must_use]
+    pub const fn new(session: i64) -> Self {
+        Self { session, next: 0 }
+    }
+
+    /// Takes `count` ids that follow one another; returns the first.
+    pub const fn take(&mut self, count: u32) -> i64 {
+        let first = (self.session << 40) | self.next;
+        self.next += count as i64;
+        first
+    }
 }
 
 /// An event on its way into the log.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
+    /// The event; its id is of version 7.
     pub event: Event,
+    /// What makes another delivery the same event.
     pub key: DedupeKey,
     /// How many days back a duplicate is looked for, 1 to 30.
     pub window_days: u16,
+    /// Whom it is addressed to, if anybody.
     pub target: Option<Target>,
 }
 
@@ -111,57 +136,81 @@ pub struct NewEvent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// Starts this workflow as this run; the body is its input.
-    Start { workflow_id: i32, run_id: Id },
+    Start {
+        /// The row of `workflows`.
+        workflow_id: i32,
+        /// The run's id, of version 7: history is partitioned by it.
+        run_id: Id,
+    },
 }
 
 /// An event of the inbox.
 #[derive(Clone, Debug)]
 pub struct Unrouted {
+    /// The event.
     pub event: Event,
+    /// Whom it is addressed to, if anybody.
     pub target: Option<Target>,
 }
 
 /// The result of routing a batch of events.
 #[derive(Debug, Default)]
 pub struct Routing {
+    /// The session that takes the claims.
     pub session: i64,
     /// All events of the batch.
     pub events: Vec<Id>,
+    /// The runs they start.
     pub runs: Vec<NewRun>,
+    /// Events that start or wake nothing, and why.
     pub ignored: Vec<(Id, String)>,
 }
 
 /// A run to create.
 #[derive(Debug)]
 pub struct NewRun {
+    /// Its id, of version 7.
     pub id: Id,
+    /// The event that starts it; one of the batch's.
     pub event_id: Id,
+    /// The row of `workflows`: the version it is pinned to.
     pub workflow_id: i32,
     /// The claim this node takes at once, or `None` to leave it in `ready`.
     pub claim_id: Option<i64>,
 }
 
+/// A run this node has claimed.
 #[derive(Clone, Debug)]
 pub struct Claimed {
+    /// The run.
     pub run_id: Id,
+    /// The claim that fences whatever is written about it.
     pub claim_id: i64,
+    /// How many nodes have died with it since it last made progress.
     pub sweeps: i16,
 }
 
+/// A queue that has runs to claim.
 #[derive(Clone, Debug)]
 pub struct ReadyQueue {
+    /// The destination's number; 0: not yet known.
     pub destination_id: i32,
+    /// How long its oldest run has been due.
     pub oldest_age: Duration,
 }
 
 /// A run with what is needed to replay it.
 #[derive(Debug)]
 pub struct Loaded {
+    /// The run.
     pub run_id: Id,
+    /// The version it is pinned to.
     pub workflow_id: i32,
     /// When the run was created: time of its `Started` entry.
     pub created_at: jiff::Timestamp,
+    /// The event that started it.
     pub event: Event,
+    /// Whether that event was addressed to it.
     pub target: Option<Target>,
     /// Journal rows in order, each as `run::entry::encode` wrote it.
     pub journal: Vec<Bytes>,
@@ -170,12 +219,16 @@ pub struct Loaded {
 /// The end of a stage of one run.
 #[derive(Debug)]
 pub struct Settlement {
+    /// The run.
     pub run_id: Id,
+    /// The version it is pinned to.
     pub workflow_id: i32,
+    /// The claim this node holds.
     pub claim_id: i64,
     /// Sequence number of the journal row, from 0; absent entries write no row.
     pub seq: i32,
     pub entries: Option<Bytes>,
+    /// What becomes of the run.
     pub next: Next,
 }
 
@@ -185,26 +238,42 @@ pub enum Next {
     /// This node keeps the claim and goes on.
     Keep,
     /// Waits until a time (the claim is released, a timer row is written).
-    Wait { due_at: jiff::Timestamp },
+    Wait {
+        /// When, by this node's clock.
+        due_at: jiff::Timestamp,
+    },
     /// Goes back to `ready` for this destination.
-    Ready { destination_id: i32 },
+    Ready {
+        /// The destination's number.
+        destination_id: i32,
+    },
     /// Has ended.
     Ended {
+        /// `completed`, `faulted` or `cancelled`.
         status: &'static str,
+        /// The run's output as JSON.
         output: Option<Bytes>,
+        /// The problem as JSON, where it faulted.
         error: Option<Bytes>,
     },
 }
 
+/// What firing timers did.
 #[derive(Debug)]
 pub struct Fired {
+    /// How many runs became ready.
     pub moved: u64,
+    /// How long until the next timer is due; `None`: there is none.
     pub next_in: Option<Duration>,
 }
 
+/// What a sweep did.
 #[derive(Debug, Default)]
 pub struct Swept {
+    /// Runs that went back to `ready`.
     pub returned: u64,
+    /// Runs that were faulted because they were swept too often.
     pub poisoned: u64,
+    /// Sessions that were removed.
     pub sessions: u64,
 }

@@ -33,3 +33,6 @@ impl Triggers {
 pub fn envelope(_event: &Event) -> Value {
     todo!()
 }
+
+/// Input.
+pub fn input(_definition: &Definition, envelope: Value) -> Value { Value::array(vec![envelope]) }

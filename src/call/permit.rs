@@ -21,6 +21,7 @@ pub struct Permit {
 pub(super) struct Gate {
     places: Arc<Semaphore>,
     limit: AtomicUsize,
+    waiting: AtomicUsize,
     /// Places to take away as soon as the calls that hold them end, after the limit was lowered.
     owed: AtomicUsize,
 }
@@ -30,6 +31,7 @@ impl Gate {
         Arc::new(Self {
             places: Arc::new(Semaphore::new(limit)),
             limit: AtomicUsize::new(limit),
+            waiting: AtomicUsize::new(0),
             owed: AtomicUsize::new(0),
         })
     }
@@ -60,9 +62,23 @@ impl Gate {
     }
 
     pub(super) async fn acquire(self: &Arc<Self>) -> Permit {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return self.permit(Some(place));
+        }
+        let _waiting = Waiting::new(self);
         // The semaphore is never closed; if it were, going on without a place is the safe side.
         let place = Arc::clone(&self.places).acquire_owned().await.ok();
         self.permit(place)
+    }
+
+    /// How many wait for a place.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    /// How many places are free.
+    pub(super) fn free(&self) -> usize {
+        self.places.available_permits()
     }
 
     fn permit(self: &Arc<Self>, place: Option<OwnedSemaphorePermit>) -> Permit {
@@ -79,6 +95,22 @@ impl Gate {
                 owed.checked_sub(1)
             })
             .is_ok()
+    }
+}
+
+/// Counts one that waits, until dropped: its run may be dropped while it does.
+struct Waiting<'a>(&'a Gate);
+
+impl<'a> Waiting<'a> {
+    fn new(gate: &'a Gate) -> Self {
+        gate.waiting.fetch_add(1, Ordering::AcqRel);
+        Self(gate)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -86,6 +86,12 @@ impl Destination {
         &self.name
     }
 
+    /// How many calls wait for a place.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.gate.waiting()
+    }
+
     /// A place for one call, where there is one now.
     #[must_use]
     pub fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
@@ -205,6 +211,19 @@ impl Destinations {
         }
         self.table.store(Arc::new(table));
         Ok(())
+    }
+
+    /// How many more runs may be taken on for the destination of this number: its free places
+    /// less those who wait for one already.
+    #[must_use]
+    pub fn room(&self, number: i32) -> usize {
+        let table = self.table.load();
+        let mut destinations = table.by_name.values();
+        let destination = destinations.find(|destination| destination.id() == number);
+        // A destination that is gone holds nobody up: its runs find out when they call it.
+        destination.map_or(usize::MAX, |destination| {
+            destination.gate.free().saturating_sub(destination.gate.waiting())
+        })
     }
 
     /// The destination an effect goes to.

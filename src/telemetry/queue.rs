@@ -97,19 +97,8 @@ impl<W: Write> Writer<W> {
     fn run(mut self, receiver: &Receiver<Message>) {
         let mut batch = String::new();
         while let Ok(first) = receiver.recv() {
-            let mut lines = 0;
-            let mut stop = None;
-            for message in std::iter::once(first).chain(receiver.try_iter()) {
-                match message {
-                    Message::Line(line) => batch.push_str(&line),
-                    Message::Stop(answer) => stop = Some(answer),
-                }
-                lines += 1;
-                if batch.len() >= BATCH_BYTES || stop.is_some() {
-                    break;
-                }
-            }
-            self.write(&mut batch, lines - u64::from(stop.is_some()));
+            let (lines, stop) = gather(first, receiver, &mut batch);
+            self.write(&mut batch, lines);
             if let Some(answer) = stop {
                 let _ = answer.send(());
                 return;
@@ -130,4 +119,24 @@ impl<W: Write> Writer<W> {
         batch.clear();
         batch.shrink_to(BATCH_BYTES);
     }
+}
+
+/// Puts the lines that wait into the batch, up to its size or a stop; says how many there are.
+fn gather(
+    first: Message,
+    receiver: &Receiver<Message>,
+    batch: &mut String,
+) -> (u64, Option<SyncSender<()>>) {
+    let mut lines = 0;
+    for message in std::iter::once(first).chain(receiver.try_iter()) {
+        match message {
+            Message::Line(line) => batch.push_str(&line),
+            Message::Stop(answer) => return (lines, Some(answer)),
+        }
+        lines += 1;
+        if batch.len() >= BATCH_BYTES {
+            break;
+        }
+    }
+    (lines, None)
 }

@@ -3,16 +3,26 @@
     clippy::unwrap_used,
     reason = "a test that cannot go on fails where it stands"
 )]
-
 mod call;
+mod config;
+mod container;
 mod document;
 mod egress;
 mod expression;
-mod transcript;
+mod postgres;
+mod replay;
 mod run;
 mod run_catch;
 mod run_journal;
-mod replay;
-mod config;
 mod secrets;
+mod signatures;
+mod store_append;
+mod store_connect;
+mod store_journey;
+mod store_managed;
+mod store_partitions;
+mod store_plans;
+mod store_recovery;
 mod telemetry;
+mod tidy;
+mod transcript;

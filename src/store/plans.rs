@@ -1,0 +1,54 @@
+//! The hot statements by name, and how Postgres carries them out; for tests of their plans and
+//! for finding out why a database is slow.
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use super::{Error, Store, append, claim, fire, load, route, sessions, settle, sweep};
+
+/// All hot statements.
+pub const STATEMENTS: [(&str, &str); 13] = [
+    ("append", append::APPEND),
+    ("find", append::FIND),
+    ("route", route::ROUTE),
+    ("unrouted", route::UNROUTED),
+    ("claim", claim::CLAIM),
+    ("ready_queues", claim::READY_QUEUES),
+    ("reclaim", claim::RECLAIM),
+    ("load_runs", load::RUNS),
+    ("load_journals", load::JOURNALS),
+    ("settle", settle::SETTLE),
+    ("fire", fire::FIRE),
+    ("close", sessions::CLOSE),
+    ("sweep", sweep::SWEEP),
+];
+
+/// Runs a hot statement as a [`super::Link`] would, rolls it back, and returns its plan with
+/// timings and buffers as JSON. `arguments` is a list of SQL literals; it must be trusted text.
+///
+/// # Errors
+/// [`Error::Unfit`] for an unknown name, otherwise as any statement.
+pub async fn explain(store: &Store, name: &str, arguments: &str) -> Result<String, Error> {
+    let (_, sql) = STATEMENTS
+        .into_iter()
+        .find(|(known, _)| *known == name)
+        .ok_or_else(|| Error::Unfit(format!("no hot statement is called {name}")))?;
+    let mut connection = PgConnection::connect_with(&store.hot_options("plans")).await?;
+    let call = if arguments.is_empty() {
+        String::new()
+    } else {
+        format!("({arguments})")
+    };
+    for sql in [format!("prepare hot as {sql}"), "begin".to_owned()] {
+        sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(&mut connection)
+            .await?;
+    }
+    let plan: String = sqlx::query_scalar(AssertSqlSafe(format!(
+        "explain (analyze, buffers, format json) execute hot{call}"
+    )))
+    .persistent(false)
+    .fetch_one(&mut connection)
+    .await?;
+    connection.close().await?;
+    Ok(plan)
+}
