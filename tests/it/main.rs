@@ -3,7 +3,6 @@
     clippy::unwrap_used,
     reason = "a test that cannot go on fails where it stands"
 )]
-
 mod call;
 mod config;
 mod container;
@@ -16,6 +15,8 @@ mod expression;
 mod postgres;
 mod replay;
 mod run;
+mod run_catch;
+mod run_journal;
 mod secrets;
 mod signatures;
 mod store_append;
