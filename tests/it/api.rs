@@ -7,7 +7,7 @@ use hookwright::api::definitions::Checks;
 use hookwright::api::{self, Config, Parts};
 use hookwright::expression::Value;
 use hookwright::secret::{Keyring, Redactor, SealContext};
-use hookwright::store::{Link, NewEvent};
+use hookwright::store::Link;
 use hookwright::worker::{Appender, Definitions, Endings};
 use hookwright::workflow::{Fault, document};
 use serde_json::json;
@@ -157,12 +157,6 @@ impl World {
     /// Sends a request without headers.
     pub async fn ask(&self, route: &str, body: &str) -> Answer {
         self.send(route, &[], body).await
-    }
-
-    /// Stores an event past the API.
-    pub async fn append(&self, new: NewEvent) {
-        let mut link = self.database.store.link("test");
-        link.append(&[new]).await.unwrap();
     }
 }
 
@@ -347,14 +341,7 @@ async fn sources_and_destinations_have_versions() {
 
 #[tokio::test]
 async fn secrets_go_in_and_never_out() {
-    let database = database().await;
-    let keyring = keyring();
-    let url = serve(parts(&database, Arc::clone(&keyring)).await).await;
-    let world = World {
-        database,
-        url,
-        client: client(),
-    };
+    let world = world().await;
     let first = world.ask("PUT /secrets/crm", "\"correct-horse\"").await;
     assert_eq!(
         (first.status, first.json()["version"].clone()),
@@ -392,6 +379,26 @@ async fn secrets_go_in_and_never_out() {
         2
     );
 
+    assert_eq!(world.ask("DELETE /secrets/a", "").await.status, 204);
+    assert_eq!(world.ask("GET /secrets/a", "").await.status, 404);
+}
+
+#[tokio::test]
+async fn secrets_are_sealed_for_their_place() {
+    let database = database().await;
+    let keyring = keyring();
+    let url = serve(parts(&database, Arc::clone(&keyring)).await).await;
+    let world = World {
+        database,
+        url,
+        client: client(),
+    };
+    world
+        .ask(
+            "PUT /secrets",
+            "{\"a\": \"one-secret\", \"crm\": \"three\"}",
+        )
+        .await;
     let sealed = world.database.store.sealed_secrets().await.unwrap();
     let row = sealed.iter().find(|row| row.name == "a").unwrap();
     let context = SealContext {
@@ -420,8 +427,6 @@ async fn secrets_go_in_and_never_out() {
             refused.body
         );
     }
-    assert_eq!(world.ask("DELETE /secrets/a", "").await.status, 204);
-    assert_eq!(world.ask("GET /secrets/a", "").await.status, 404);
 }
 
 #[tokio::test]

@@ -14,8 +14,6 @@ mod store_plans;
 mod store_recovery;
 mod document;
 mod workflow;
-//! All integration tests, one module per area, in one binary.
-
 mod expression;
 mod transcript;
 mod run;
