@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod bodies;
+mod bundles;
 pub mod cloudevents;
 pub mod definitions;
 pub mod destinations;
@@ -146,6 +147,7 @@ pub fn routes() -> routes::Routes {
     let routes = sources::routes(routes);
     let routes = destinations::routes(routes);
     let routes = secrets::routes(routes);
+    let routes = bundles::routes(routes);
     let routes = keys::routes(routes);
     let routes = ledger::routes(routes);
     openapi::routes(routes)

@@ -4,11 +4,10 @@
 //! default text is the reference: it names every key, and its values say which type a key has.
 //! Checking ranges is the business of the type that is loaded.
 
-mod embedded;
+pub mod embedded;
 mod error;
 mod layers;
 mod value;
 
-pub use embedded::{DEFAULT, ENVIRONMENTS, environment};
 pub use error::Error;
 pub use layers::{Layers, VARIABLE_PREFIX};

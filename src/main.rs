@@ -1,1 +1,5 @@
-fn main() {}
+//! The `hookwright` program; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    hookwright::cli::main()
+}

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
 
 /// The base of the workflow language's standard error types.
@@ -111,6 +113,28 @@ impl Problem {
     #[must_use]
     pub fn is(&self, kind: Kind) -> bool {
         normalise(&self.kind).strip_prefix(STANDARD) == Some(kind.parts().0)
+    }
+}
+
+impl Problem {
+    /// A problem of HTTP itself: no type of its own, the status says it all (RFC 9457 section 4.2.1).
+    #[must_use]
+    pub fn http(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            kind: Cow::Borrowed("about:blank"),
+            status: status.as_u16(),
+            title: status.canonical_reason().map(str::to_owned),
+            detail: Some(detail.into()),
+            instance: None,
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
     }
 }
 

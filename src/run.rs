@@ -4,6 +4,7 @@
 //! everything else is evaluated again on replay, so living and replaying are the same code.
 
 pub mod entry;
+mod effect;
 mod codec;
 mod task;
 mod flow;
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
+use serde::Deserialize;
 
 use crate::expression::Value;
 use crate::id::Id;
@@ -25,6 +27,7 @@ use crate::workflow::Definition;
 use self::flow::Move;
 use self::frame::{Frame, FrameId, List, ROOT, State, TIMEOUT};
 
+pub use effect::{Action, Credentials, Effect, Request, Wait};
 pub use entry::{Attempt, Change, Entry, Key, Outcome};
 pub use record::Record;
 
@@ -39,13 +42,18 @@ pub struct Surroundings {
     pub environment: Arc<str>,
     /// Resolves `$secrets.<name>`; `None` where unknown. Asked only for names in `use.secrets`.
     pub secrets: Arc<Resolve>,
-    /// Most task executions of one run, so that a loop by `then` ends; [`TASKS_MAX`] unless
-    /// configured. One more faults the run with a runtime error that nothing catches.
+    /// [`Config::tasks_max`].
     pub tasks_max: u32,
 }
 
-/// Task executions a run may have unless configured otherwise.
-pub const TASKS_MAX: u32 = 10_000;
+/// What may be set about runs; the section `[run]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Most task executions of one run, so that a loop by `then` ends. One more faults the run
+    /// with a runtime error that no `catch` sees.
+    pub tasks_max: u32,
+}
 
 impl std::fmt::Debug for Surroundings {
     /// Without the secrets.
@@ -56,62 +64,6 @@ impl std::fmt::Debug for Surroundings {
             .field("tasks_max", &self.tasks_max)
             .finish_non_exhaustive()
     }
-}
-
-/// Something outside that the run wants done.
-#[derive(Clone, Debug)]
-pub struct Effect {
-    /// The task and iteration it belongs to.
-    pub key: Key,
-    /// Which attempt this is, from 1.
-    pub attempt: u32,
-    /// When the first attempt ended unsuccessfully, for limits on elapsed time.
-    pub first_attempt_at: Option<Timestamp>,
-    /// Not before this time (a retry is waiting).
-    pub not_before: Option<Timestamp>,
-    /// The nearest deadline of a scope around it.
-    pub deadline: Option<Timestamp>,
-    /// What to do.
-    pub action: Action,
-}
-
-/// What an effect does.
-#[derive(Clone, Debug)]
-pub enum Action {
-    /// An HTTP call.
-    Call(Arc<Request>),
-}
-
-/// An HTTP call as the workflow wants it, before any destination's policy.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// Upper case.
-    pub method: String,
-    /// Absolute URI, or `destination://name/path`.
-    pub uri: String,
-    /// Header names and values as given.
-    pub headers: Vec<(String, String)>,
-    /// Query pairs to append, not yet encoded.
-    pub query: Vec<(String, String)>,
-    /// The body, not yet serialised.
-    pub body: Option<Value>,
-    /// Credentials given in the definition.
-    pub authentication: Option<Credentials>,
-    /// What the task's output is.
-    pub output: crate::workflow::definition::HttpOutput,
-    /// Whether redirects are followed.
-    pub redirect: bool,
-    /// Whether the workflow retries this itself, so that the destination must not.
-    pub retried: bool,
-}
-
-/// Credentials given in the definition, evaluated.
-#[derive(Clone, Debug)]
-pub enum Credentials {
-    /// RFC 7617.
-    Basic(secrecy::SecretString, secrecy::SecretString),
-    /// RFC 6750.
-    Bearer(secrecy::SecretString),
 }
 
 /// What a run waits for, or how it ended.
@@ -126,15 +78,6 @@ pub enum Pending {
     },
     /// It has ended.
     Ended(End),
-}
-
-/// A time a run waits for: a `wait`, a delay of a retry, a deadline.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Wait {
-    /// What fires.
-    pub key: Key,
-    /// When.
-    pub until: Timestamp,
 }
 
 /// How a run ended.

@@ -1,1 +1,315 @@
-//! server
+//! The server: composes settings, store, loops and doors; starts, serves, drains.
+//!
+//! The only module that knows all the others. `cli` calls it; tests start real servers with it.
+
+pub mod accept;
+pub mod detach;
+pub mod metrics;
+pub mod pace;
+pub mod probes;
+pub mod reload;
+pub mod settings;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::call::Destinations;
+use crate::expression::{self, Value};
+use crate::secret::{Keyring, Secrets};
+use crate::store::Store;
+use crate::store::managed::Managed;
+use crate::telemetry::Registry;
+use crate::webhook::{self, Counters, Sources};
+use crate::worker::{self, Definitions, Roles, Worker};
+use crate::{api, telemetry};
+
+pub use metrics::Metrics;
+pub use settings::{Http, Settings};
+
+/// Stack of a thread that evaluates expressions, in bytes; only what is used takes memory.
+const WORK_STACK_BYTES: usize = 64 * 1024 * 1024;
+
+/// What a start needs beside the settings.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the private Postgres and the sealing key live.
+    pub data_dir: PathBuf,
+    /// Which loops run here.
+    pub roles: Roles,
+    /// A directory of definitions to apply at start and whenever it changes.
+    pub definitions: Option<PathBuf>,
+}
+
+/// A running server.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What it is built of.
+    pub world: Arc<World>,
+    probes: Arc<probes::Probes>,
+    accepting: JoinHandle<()>,
+    stop: CancellationToken,
+    watching: CancellationToken,
+    work: Option<tokio::runtime::Runtime>,
+    managed: Option<Managed>,
+    drain: settings::Drain,
+}
+
+/// The parts that the doors and the loops share.
+pub struct World {
+    /// The database.
+    pub store: Store,
+    /// Compiled workflows.
+    pub definitions: Arc<Definitions>,
+    /// Where webhooks come from.
+    pub sources: Arc<Sources>,
+    /// Where calls go.
+    pub destinations: Arc<Destinations>,
+    /// Secret values.
+    pub secrets: Arc<Secrets>,
+    /// What seals secrets in the database.
+    pub keyring: Arc<Keyring>,
+    /// The loops.
+    pub worker: Worker,
+    /// What the door has received.
+    pub counters: Arc<Counters>,
+    /// Name of the environment.
+    pub environment: Arc<str>,
+    /// Whose threads have stacks to evaluate expressions on.
+    pub work: tokio::runtime::Handle,
+}
+
+impl Server {
+    /// Starts everything and returns when it accepts connections.
+    ///
+    /// # Errors
+    /// With what is wrong and what to do: no Postgres, unfit database, port taken, bad settings.
+    pub async fn start(
+        settings: Settings,
+        options: Options,
+        registry: &Registry,
+    ) -> anyhow::Result<Self> {
+        expression::configure(settings.expression.clone());
+        let (store, managed) = open_store(&settings, &options).await?;
+        let work = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(settings.worker.work_threads.max(1))
+            .thread_stack_size(WORK_STACK_BYTES)
+            .thread_name("work")
+            .enable_all()
+            .build()
+            .context("the threads for expressions could not be started")?;
+        let world = World::build(&settings, &options, (store, registry), work.handle()).await?;
+        let world = Arc::new(world);
+        if let Some(dir) = &options.definitions {
+            reload::apply(&world, dir).await?;
+        }
+        reload::all(&world).await.context("definitions could not be loaded")?;
+        let metrics = Arc::new(Metrics::new(registry)?);
+        let probes = Arc::new(probes::Probes::default());
+        let (listener, address) = bind(&world, &settings).await?;
+        let routes = routes(&world, &settings, (&probes, registry)).await?;
+        let stop = CancellationToken::new();
+        let door = accept::Door::new(&settings.http, metrics);
+        let accepting = tokio::spawn(accept::serve(listener, routes, door, stop.clone()));
+        let watching = CancellationToken::new();
+        reload::watch(&world, options.definitions.clone(), watching.clone());
+        probes::watch(Arc::clone(&probes), Arc::clone(&world), watching.clone());
+        probes.wait_until_ready(Duration::from_secs(5)).await;
+        tracing::info!(address = %address, environment = settings.environment, "ready");
+        let drain = settings.drain;
+        let work = Some(work);
+        Ok(Self { address, world, probes, accepting, stop, watching, work, managed, drain })
+    }
+
+    /// Drains in order (RELIABILITY L3): not ready at once; new connections for a grace period,
+    /// so that balancers notice; no new runs; runs in flight may end; the rest is given back.
+    pub async fn drain(mut self, grace: bool) {
+        self.probes.drain();
+        self.world.worker.close();
+        tracing::info!("draining");
+        if grace {
+            tokio::time::sleep(Duration::from_millis(self.drain.accept_ms)).await;
+        }
+        self.stop.cancel();
+        let connections = Duration::from_millis(self.drain.connections_ms);
+        if tokio::time::timeout(connections, &mut self.accepting).await.is_err() {
+            self.accepting.abort();
+        }
+        self.world.worker.drain(Duration::from_millis(self.drain.runs_ms)).await;
+        self.watching.cancel();
+        self.shut_down().await;
+        tracing::info!("stopped");
+    }
+
+    async fn shut_down(&mut self) {
+        if let Some(work) = self.work.take() {
+            work.shutdown_background();
+        }
+        if let Some(managed) = self.managed.take() {
+            managed.stop().await;
+        }
+    }
+
+    /// The grace period of a drain applies after a SIGTERM, not after a Ctrl-C.
+    #[must_use]
+    pub const fn drain_settings(&self) -> &settings::Drain {
+        &self.drain
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take() {
+            work.shutdown_background();
+        }
+    }
+}
+
+/// Connects to the database, starting a private one where none is named.
+async fn open_store(
+    settings: &Settings,
+    options: &Options,
+) -> anyhow::Result<(Store, Option<Managed>)> {
+    use secrecy::ExposeSecret;
+    let (url, managed) = match &settings.store.url {
+        Some(url) if !url.expose_secret().is_empty() => (url.expose_secret().to_owned(), None),
+        _ => {
+            let managed = Managed::start(&options.data_dir).await?;
+            (managed.url().to_owned(), Some(managed))
+        }
+    };
+    let store = Store::connect(&url, &settings.store).await?;
+    store.prepare(&settings.environment).await?;
+    Ok((store, managed))
+}
+
+impl World {
+    async fn build(
+        settings: &Settings,
+        options: &Options,
+        (store, registry): (Store, &Registry),
+        work: &tokio::runtime::Handle,
+    ) -> anyhow::Result<Self> {
+        let keyring = Arc::new(match settings.secret.key_files.as_slice() {
+            [] => Keyring::load_or_create(&options.data_dir)?,
+            files => Keyring::load(files)?,
+        });
+        let environment: Arc<str> = settings.environment.as_str().into();
+        let sealed = reload::open_secrets(&store, &keyring, &environment).await?;
+        let secrets = Arc::new(Secrets::configured(sealed, settings.secret.clone()));
+        redact_logs(&secrets);
+        let prometheus: &prometheus::Registry = registry;
+        let destinations = Destinations::new(
+            Vec::new(),
+            Arc::clone(&secrets),
+            settings.call.clone(),
+            prometheus,
+        )?;
+        let destinations = Arc::new(destinations);
+        let definitions = Arc::new(Definitions::new(store.clone()));
+        let metrics = Arc::new(worker::Metrics::new(prometheus)?);
+        let parts = worker::Parts {
+            store: store.clone(),
+            definitions: Arc::clone(&definitions),
+            destinations: Arc::clone(&destinations),
+            environment: Arc::clone(&environment),
+            secrets: named_secrets(&secrets),
+            redactor: redactor(&secrets),
+            metrics,
+            node: node_name(),
+        };
+        let worker = Worker::start(parts, &settings.worker, options.roles, work).await;
+        Ok(Self {
+            store,
+            definitions,
+            sources: Arc::new(Sources::new(Arc::clone(&secrets))),
+            destinations,
+            secrets,
+            keyring,
+            worker,
+            counters: Arc::new(Counters::new(prometheus)?),
+            environment,
+            work: work.clone(),
+        })
+    }
+}
+
+/// `$secrets.<name>` as data: an object where the value is one, else a string.
+fn named_secrets(secrets: &Arc<Secrets>) -> Arc<dyn Fn(&str) -> Option<Value> + Send + Sync> {
+    use secrecy::ExposeSecret;
+    let secrets = Arc::clone(secrets);
+    Arc::new(move |name| {
+        let secret = secrets.named(name)?;
+        let text = secret.expose_secret();
+        let parsed = Value::from_json(text.as_bytes()).ok().filter(Value::is_object);
+        Some(parsed.unwrap_or_else(|| Value::string(text)))
+    })
+}
+
+fn redactor(
+    secrets: &Arc<Secrets>,
+) -> Arc<dyn Fn() -> Arc<crate::secret::Redactor> + Send + Sync> {
+    let secrets = Arc::clone(secrets);
+    Arc::new(move || secrets.redactor())
+}
+
+fn redact_logs(secrets: &Arc<Secrets>) {
+    let secrets = Arc::clone(secrets);
+    telemetry::set_redactor(move |text| {
+        match secrets.redactor().redact(text) {
+            std::borrow::Cow::Borrowed(_) => std::borrow::Cow::Borrowed(text),
+            std::borrow::Cow::Owned(hidden) => std::borrow::Cow::Owned(hidden),
+        }
+    });
+}
+
+/// Host name and process, for the sessions table and the log.
+fn node_name() -> String {
+    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    format!("{}/{}", host.as_deref().unwrap_or("node"), std::process::id())
+}
+
+/// Binds the listener. Without any API key the server is open to whoever reaches it, so it then
+/// listens on loopback only, and says so.
+async fn bind(world: &World, settings: &Settings) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let mut wanted = settings.http.listen;
+    if !wanted.ip().is_loopback() && !world.store.has_api_keys().await? {
+        let ip = if wanted.is_ipv6() { [0, 0, 0, 0, 0, 0, 0, 1].into() } else { [127, 0, 0, 1].into() };
+        wanted.set_ip(ip);
+        tracing::warn!(
+            asked = %settings.http.listen,
+            listening = %wanted,
+            "there is no API key, so the server listens on loopback only; make one with `hookwright keys create`, then start again"
+        );
+    }
+    let listener = TcpListener::bind(wanted)
+        .await
+        .with_context(|| format!("cannot listen on {wanted}: set http.listen or --listen to a free address"))?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+async fn routes(
+    world: &Arc<World>,
+    settings: &Settings,
+    (probes, registry): (&Arc<probes::Probes>, &Registry),
+) -> anyhow::Result<axum::Router> {
+    let door = webhook::Door {
+        sources: Arc::clone(&world.sources),
+        appender: world.worker.appender.clone(),
+        counters: Arc::clone(&world.counters),
+        config: settings.webhook.clone(),
+    };
+    let api = api::router(reload::api_parts(world, settings));
+    let routes = webhook::router(door)
+        .merge(api)
+        .merge(probes::router(Arc::clone(probes), registry.clone()));
+    Ok(detach::wrap(routes))
+}

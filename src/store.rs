@@ -225,8 +225,10 @@ pub struct Settlement {
     pub workflow_id: i32,
     /// The claim this node holds.
     pub claim_id: i64,
-    /// Sequence number of the journal row, from 0; absent entries write no row.
+    /// Sequence number of the journal row, from 0: one more than that of the row before.
     pub seq: i32,
+    /// What happened since, as `run::entry::encode` wrote it. Absent, a row is written only where
+    /// the run has ended.
     pub entries: Option<Bytes>,
     /// What becomes of the run.
     pub next: Next,

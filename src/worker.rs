@@ -1,95 +1,304 @@
-//! The part of the worker that the API needs; replaced by the worker itself.
+//! The loops: append, route, claim, execute, settle, timers, sweep, heartbeat.
+//!
+//! Each loop owns its connection and repeats one stage on batches; none ever ends on an error.
+//! First start, restart and second node are one code path: whatever is in the tables is taken up.
 
-use std::sync::Arc;
+pub mod append;
+pub mod claim;
+pub mod definitions;
+pub mod endings;
+pub mod execute;
+pub mod flight;
+pub mod metrics;
+pub mod route;
+pub mod session;
+pub mod settle;
+pub mod sweep;
+pub mod timers;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use serde::Deserialize;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc};
 
-use crate::id::Id;
-use crate::store::{self, Link, NewEvent, Store};
-use crate::workflow::{self, Definition};
+use crate::call::Destinations;
+use crate::expression::Value;
+use crate::secret::Redactor;
+use crate::store::{Link, Store};
 
-/// An event is in the log.
+pub use append::{Appender, Receipt, Unavailable};
+pub use definitions::Definitions;
+pub use endings::Endings;
+pub use metrics::Metrics;
+pub use session::Session;
+
+/// Lanes of the ledger, one for each connection that counts.
+const APPEND_LANE: usize = 0;
+const ROUTE_LANE: usize = 100;
+const SETTLE_LANE: usize = 200;
+const SWEEP_LANE: usize = 300;
+
+/// Settings of the loops.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Events that may wait for their commit; beyond it senders are told to try again.
+    pub append_queue_events_max: usize,
+    /// Bytes of events that may wait for their commit.
+    pub append_queue_bytes_max: usize,
+    /// Events in one commit.
+    pub append_batch_events_max: usize,
+    /// Connections that append.
+    pub append_connections: usize,
+    /// How long a sender waits for the commit, in milliseconds.
+    pub append_timeout_ms: u64,
+    /// Events handed from the writer to the router in memory; beyond it they are read back.
+    pub route_queue_events_max: usize,
+    /// Runs in flight on this node.
+    pub runs_in_flight_max: usize,
+    /// Executions of tasks in one run; one more faults it.
+    pub tasks_max: u32,
+    /// Connections that settle.
+    pub settle_connections: usize,
+    /// Threads that evaluate expressions.
+    pub work_threads: usize,
+    /// Pause between two heartbeats, in milliseconds.
+    pub heartbeat_period_ms: u64,
+    /// Without a heartbeat for this long a node starts no more calls, in milliseconds.
+    pub self_fence_ms: u64,
+    /// Without a heartbeat for this long a node is dead to the others, in milliseconds.
+    pub session_timeout_ms: u64,
+}
+
+/// Which loops this node runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// Its id, or that of the event it duplicates.
-    pub id: Id,
-    /// Whether it was there before.
-    pub duplicate: bool,
+pub struct Roles {
+    /// Takes deliveries: the writer.
+    pub receive: bool,
+    /// Routes and executes.
+    pub work: bool,
 }
 
-/// The event is not known to be stored; the sender should send it again.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the event log cannot take the event now")]
-pub struct Unavailable {
-    /// When to try again, in seconds.
-    pub retry_after_s: u32,
+/// What the loops are built from.
+pub struct Parts {
+    /// Makes connections.
+    pub store: Store,
+    /// Compiled workflows.
+    pub definitions: Arc<Definitions>,
+    /// Where calls go.
+    pub destinations: Arc<Destinations>,
+    /// Name of the environment.
+    pub environment: Arc<str>,
+    /// Resolves `$secrets.<name>`.
+    pub secrets: Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>,
+    /// The redactor for what is written down, as of now.
+    pub redactor: Arc<dyn Fn() -> Arc<Redactor> + Send + Sync>,
+    /// What to count.
+    pub metrics: Arc<Metrics>,
+    /// Name of this node in the sessions table.
+    pub node: String,
 }
 
-/// Hands events to the writer; cheap to clone.
-#[derive(Clone)]
-pub struct Appender(Arc<Mutex<Link>>);
-
-impl Appender {
-    /// Appends through this connection, one event at a time.
-    #[must_use]
-    pub fn direct(link: Link) -> Self {
-        Self(Arc::new(Mutex::new(link)))
-    }
-
-    /// Hands in an event and waits until it is committed.
-    ///
-    /// # Errors
-    /// Where it is not known to be stored.
-    pub async fn append(&self, event: NewEvent) -> Result<Receipt, Unavailable> {
-        let id = event.event.id;
-        let done = self.0.lock().await.append(&[event]).await;
-        let done = done.map_err(|_| Unavailable { retry_after_s: 2 })?;
-        let before = done.first().copied().flatten();
-        Ok(Receipt {
-            id: before.unwrap_or(id),
-            duplicate: before.is_some(),
-        })
-    }
+/// What the loops share.
+pub struct Shared {
+    definitions: Arc<Definitions>,
+    destinations: Arc<Destinations>,
+    environment: Arc<str>,
+    secrets: Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>,
+    redactor: Arc<dyn Fn() -> Arc<Redactor> + Send + Sync>,
+    metrics: Arc<Metrics>,
+    session: Arc<Session>,
+    settler: settle::Settler,
+    timers: timers::Timers,
+    wake_claims: Notify,
+    held: Held,
+    tasks_max: u32,
+    /// Runs that may wait in memory for one destination: a quarter of all places.
+    waiting_max: usize,
 }
 
-/// The workflows in force on this node.
-pub struct Definitions(Store);
-
-impl Definitions {
-    /// Nothing is active until [`Definitions::reload`] has run.
-    #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self(store)
-    }
-
-    /// Reads the active deployments.
-    ///
-    /// # Errors
-    /// Where the database does not answer.
-    pub async fn reload(&self) -> Result<(), store::Error> {
-        Ok(())
-    }
-
-    /// A workflow by id, whatever its version.
-    ///
-    /// # Errors
-    /// Where the database does not answer.
-    pub async fn workflow(&self, id: i32) -> Result<Option<Arc<Definition>>, store::Error> {
-        let text = self.0.workflow_text(id).await?;
-        Ok(text
-            .and_then(|text| workflow::parse(&text).ok())
-            .map(Arc::new))
+impl Shared {
+    fn redactor(&self) -> Arc<Redactor> {
+        (self.redactor)()
     }
 }
 
-/// Tells those who wait for a run on this node that it has ended.
+/// The claims that have a task, or a settlement on its way, on this node.
 #[derive(Debug, Default)]
-pub struct Endings;
+struct Held(Mutex<HashSet<i64>>);
 
-impl Endings {
-    /// Returns when this node has ended the run, at the latest after `at_most`.
-    pub async fn wait(&self, _run: Id, at_most: Duration) {
-        tokio::time::sleep(at_most).await;
+impl Held {
+    fn insert(&self, claim_id: i64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(claim_id);
+    }
+
+    fn remove(&self, claim_id: i64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&claim_id);
+    }
+
+    fn claim_ids(&self) -> Vec<i64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+
+    fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
+/// The running loops of this node.
+pub struct Worker {
+    /// Hands events to the writer.
+    pub appender: Appender,
+    /// Tells when a run has ended here.
+    pub endings: Arc<Endings>,
+    /// The lease of this node.
+    pub session: Arc<Session>,
+    shared: Arc<Shared>,
+    executor: execute::Executor,
+    store: Store,
+}
+
+impl Worker {
+    /// Starts the loops of the given roles: runs on the runtime `work`, whose threads have stacks
+    /// to evaluate expressions on, the rest on the current one. Returns once the session is open.
+    pub async fn start(parts: Parts, config: &Config, roles: Roles, work: &Handle) -> Self {
+        let config = Arc::new(config.clone());
+        let endings = Arc::new(Endings::default());
+        let session = Arc::new(Session::new(Duration::from_millis(config.self_fence_ms)));
+        let (appender, append_queue) = append::channel(&config, &parts.metrics);
+        let (settler, settle_queue) = settle::channel();
+        let store = parts.store.clone();
+        let node = parts.node.clone();
+        let shared = Arc::new(Shared {
+            definitions: parts.definitions,
+            destinations: parts.destinations,
+            environment: parts.environment,
+            secrets: parts.secrets,
+            redactor: parts.redactor,
+            metrics: parts.metrics,
+            session: Arc::clone(&session),
+            settler,
+            timers: timers::Timers::default(),
+            wake_claims: Notify::new(),
+            held: Held::default(),
+            tasks_max: config.tasks_max,
+            waiting_max: config.runs_in_flight_max.div_ceil(4),
+        });
+        let slots = config.runs_in_flight_max;
+        let executor = execute::Executor::new(Arc::clone(&shared), slots, work.clone());
+        let this = Self { appender, endings, session, shared, executor, store };
+        this.heartbeat(&node, &config);
+        this.session.opened().await;
+        let events = this.append_loops(append_queue, &config);
+        if roles.work {
+            this.work_loops(events, (settle_queue, &config), work);
+        }
+        this
+    }
+
+    fn heartbeat(&self, node: &str, config: &Config) {
+        let (session, node) = (Arc::clone(&self.session), node.to_owned());
+        let mut link = self.store.link("heartbeat");
+        let period = Duration::from_millis(config.heartbeat_period_ms);
+        let beat = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            match runtime {
+                Ok(runtime) => {
+                    runtime.block_on(session::keep(&session, &mut link, &node, period));
+                }
+                Err(error) => tracing::error!(%error, "the heartbeat cannot run"),
+            }
+        };
+        let started = std::thread::Builder::new().name("heartbeat".to_owned()).spawn(beat);
+        if let Err(error) = started {
+            tracing::error!(%error, "the heartbeat cannot start");
+        }
+    }
+
+    fn append_loops(
+        &self,
+        queue: append::Queue,
+        config: &Config,
+    ) -> mpsc::Receiver<append::Appended> {
+        let (router, events) = mpsc::channel(config.route_queue_events_max);
+        let queue = Arc::new(queue);
+        for number in 0..config.append_connections {
+            let (queue, router) = (Arc::clone(&queue), router.clone());
+            let link = self.counting("append", APPEND_LANE + number);
+            tokio::spawn(async move { append::run(queue, link.await, router).await });
+        }
+        events
+    }
+
+    fn work_loops(
+        &self,
+        events: mpsc::Receiver<append::Appended>,
+        (settle_queue, config): (settle::Queue, &Arc<Config>),
+        work: &Handle,
+    ) {
+        let (shared, executor) = (&self.shared, &self.executor);
+        let queue = Arc::new(settle_queue);
+        for number in 0..config.settle_connections {
+            let (endings, metrics) = (Arc::clone(&self.endings), Arc::clone(&shared.metrics));
+            let (queue, link) = (Arc::clone(&queue), self.counting("settle", SETTLE_LANE + number));
+            tokio::spawn(async move { settle::run(queue, link.await, endings, metrics).await });
+        }
+        let (routed, runs) = (Arc::clone(shared), executor.clone());
+        let link = self.counting("route", ROUTE_LANE);
+        work.spawn(async move { route::run(routed, runs, link.await, events).await });
+        let (store, config) = (&self.store, Arc::clone(config));
+        work.spawn(claim::run(Arc::clone(shared), executor.clone(), store.link("claim")));
+        tokio::spawn(claim::reclaim(Arc::clone(shared), store.link("reclaim")));
+        tokio::spawn(timers::run(Arc::clone(shared), store.link("timers")));
+        let (swept, link) = (Arc::clone(shared), self.counting("sweep", SWEEP_LANE));
+        tokio::spawn(async move { sweep::run(swept, link.await, config).await });
+        tokio::spawn(sweep::partitions(store.clone()));
+    }
+
+    /// A connection that counts in a lane of the ledger of its own.
+    fn counting(&self, name: &str, lane: usize) -> impl Future<Output = Link> + use<> {
+        let mut link = self.store.link(name);
+        let session = self.session.id();
+        let lane = i16::try_from(lane).unwrap_or(i16::MAX);
+        async move {
+            while let Err(error) = link.open_lane(session, lane).await {
+                tracing::warn!(error = %append::chain(&error), "the ledger cannot be opened; trying again");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            link
+        }
+    }
+
+    /// Runs this node holds right now.
+    #[must_use]
+    pub fn runs_in_flight(&self) -> usize {
+        self.shared.held.count()
+    }
+
+    /// Takes no more runs; new ones stay in `ready`.
+    pub fn close(&self) {
+        self.executor.close();
+    }
+
+    /// Stops taking runs, waits up to `at_most` for those in flight, and gives back what is left
+    /// with its attempts unchanged (RELIABILITY L3).
+    pub async fn drain(&self, at_most: Duration) {
+        self.close();
+        let end = tokio::time::Instant::now() + at_most;
+        while self.runs_in_flight() > 0 && tokio::time::Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let left = self.runs_in_flight();
+        self.session.close();
+        let mut link = self.store.link("drain");
+        match link.close_session(self.session.id()).await {
+            Ok(()) => tracing::info!(runs.returned = left, "session closed"),
+            Err(error) => {
+                tracing::warn!(error = %append::chain(&error), "the session could not be closed; its work is taken over when it has expired");
+            }
+        }
     }
 }

@@ -11,6 +11,8 @@ use std::fmt;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Error, State, workflows};
 use crate::store::workflows::NewWorkflow;
 use crate::workflow::Fault;
@@ -131,38 +133,56 @@ fn lines(faults: &[FileFault]) -> String {
         .join("\n")
 }
 
-/// Reads and checks all definitions below a directory: every `.yaml`, `.yml` and `.json` file
-/// whose name does not start with a dot, each holding one document.
+/// A file of definitions as it travels from `apply` to the server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct File {
+    /// Path below the directory.
+    pub path: PathBuf,
+    /// What is in it.
+    pub text: String,
+}
+
+/// All files of definitions below a directory, unread: every `.yaml`, `.yml` and `.json` file
+/// whose name does not start with a dot.
+///
+/// # Errors
+/// Where one cannot be read.
+pub fn files(directory: &Path) -> Result<Vec<File>, ReadError> {
+    let mut paths = Vec::new();
+    find(directory, 0, &mut paths)?;
+    paths.sort();
+    let file = |path: PathBuf| {
+        let text = text(&path)?;
+        Ok(File { path: path.strip_prefix(directory).unwrap_or(&path).to_owned(), text })
+    };
+    paths.into_iter().map(file).collect()
+}
+
+/// Reads and checks all definitions below a directory, one document in each file.
 ///
 /// # Errors
 /// Everything that is wrong in any of them.
 pub fn read(directory: &Path, checks: &Checks) -> Result<Vec<Defined>, ReadError> {
-    let mut paths = Vec::new();
-    find(directory, 0, &mut paths)?;
-    paths.sort();
+    check(files(directory)?, checks)
+}
+
+/// Checks files as one set.
+///
+/// # Errors
+/// Everything that is wrong in any of them.
+pub fn check(files: Vec<File>, checks: &Checks) -> Result<Vec<Defined>, ReadError> {
     let (mut set, mut faults) = (Vec::new(), Vec::new());
-    for path in paths {
-        let text = text(&path)?;
-        let below = path.strip_prefix(directory).unwrap_or(&path).to_owned();
+    for File { path, text } in files {
         match definition(text, checks) {
-            Ok(definition) => set.push(Defined {
-                path: below,
-                definition,
-            }),
+            Ok(definition) => set.push(Defined { path, definition }),
             Err(found) => {
-                faults.extend(found.into_iter().map(|fault| FileFault {
-                    path: below.clone(),
-                    fault,
-                }));
+                let placed = |fault| FileFault { path: path.clone(), fault };
+                faults.extend(found.into_iter().map(placed));
             }
         }
     }
     twice(&set, &mut faults);
-    if faults.is_empty() {
-        Ok(set)
-    } else {
-        Err(ReadError::Faults(faults))
-    }
+    if faults.is_empty() { Ok(set) } else { Err(ReadError::Faults(faults)) }
 }
 
 fn find(directory: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> Result<(), ReadError> {

@@ -22,7 +22,7 @@ use crate::problem::Problem;
 use crate::run::{self, Attempt, Change, Entry, Record, Run, Surroundings, entry};
 use crate::store::runs::{RunFilter, RunLine, Status, StoredRun};
 use crate::store::workflows::Workflow;
-use crate::trigger;
+use crate::worker::route;
 use crate::workflow::Definition;
 
 /// The query parameter for a status, for the description.
@@ -378,7 +378,9 @@ fn told(
     surroundings: Surroundings,
 ) -> Result<Vec<u8>, serde_json::Error> {
     let line = &stored.line;
-    let input = trigger_input(stored);
+    let (event, addressed) = (&stored.event.event, stored.event.target.is_some());
+    let input = definition.as_deref().map(|definition| route::input(event, addressed, definition));
+    let input = input.unwrap_or_default();
     let raw_input = raw(&input.to_json());
     let told = replay(stored, definition, surroundings, input);
     let status = line.status;
@@ -398,15 +400,6 @@ fn told(
         tasks: told.tasks,
         tasks_missing: told.missing,
     })
-}
-
-/// The input of a run: the body of a manual start, else an array of the one event.
-fn trigger_input(stored: &StoredRun) -> Value {
-    let event = &stored.event.event;
-    if stored.event.target.is_some() {
-        return Value::from_json(&event.body).unwrap_or_default();
-    }
-    Value::array(vec![trigger::envelope(event)])
 }
 
 fn replay(

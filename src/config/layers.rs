@@ -1,6 +1,7 @@
 //! The layers and how they merge: default text, files, variables, flags; a later one wins.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -65,21 +66,34 @@ impl Layers {
     }
 
     /// Lays the variables that start with [`VARIABLE_PREFIX`] over what there is; others are not
-    /// looked at. The caller passes `std::env::vars_os`-like pairs, so that tests need not change
-    /// the process.
+    /// looked at. Takes what `std::env::vars_os` gives, so that tests need not change the process.
     ///
     /// # Errors
-    /// [`Error`] naming the variable, as [`Self::text`].
-    pub fn variables(
+    /// [`Error`] naming the variable, as [`Self::text`], also where it is not UTF-8.
+    pub fn variables<N: Into<OsString>, V: Into<OsString>>(
         mut self,
-        variables: impl IntoIterator<Item = (String, String)>,
+        variables: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Self, Error> {
         for (name, text) in variables {
-            if let Some(rest) = name.strip_prefix(VARIABLE_PREFIX) {
-                let key = rest.to_ascii_lowercase().replace("__", ".");
-                let value = read(&text, find(&self.default, &key));
-                self = self.laid(&format!("the variable {name}"), &key, value)?;
-            }
+            // Ours are ASCII: a name that is not UTF-8 is another's.
+            let Ok(name) = name.into().into_string() else {
+                continue;
+            };
+            let Some(rest) = name.strip_prefix(VARIABLE_PREFIX) else {
+                continue;
+            };
+            let key = rest.to_ascii_lowercase().replace("__", ".");
+            let layer = format!("the variable {name}");
+            let Ok(text) = text.into().into_string() else {
+                let message = "it is not UTF-8".to_owned();
+                return Err(Error::Refused {
+                    layer,
+                    key,
+                    message,
+                });
+            };
+            let value = read(&text, find(&self.default, &key));
+            self = self.laid(&layer, &key, value)?;
         }
         Ok(self)
     }

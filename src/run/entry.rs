@@ -100,13 +100,10 @@ impl Key {
     #[must_use]
     pub fn idempotency_name(&self) -> String {
         let mut name = self.reference.to_string();
-        let is_attempt = |part: &&str| part.contains('a');
-        for part in self.iteration.split('/').filter(|part| !is_attempt(part)) {
-            name.push_str(if name.len() == self.reference.len() {
-                "#"
-            } else {
-                "/"
-            });
+        let is_kept = |part: &&str| !part.is_empty() && !part.contains('a');
+        for part in self.iteration.split('/').filter(is_kept) {
+            let first = name.len() == self.reference.len();
+            name.push(if first { '#' } else { '/' });
             name.push_str(part);
         }
         name

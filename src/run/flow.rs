@@ -396,8 +396,8 @@ fn check(schema: Option<&Schema>, value: &Value, what: &str) -> Result<(), Fault
 
 fn guard(tasks_max: u32, reference: &str) -> Problem {
     let detail = format!(
-        "the run has executed {tasks_max} tasks, the most a run may; \
-         split the work or end the loop earlier"
+        "the run has executed {tasks_max} tasks, its limit; \
+         end the loop earlier or split the work"
     );
     Problem::new(Kind::Runtime, detail)
         .title("Too many task executions")

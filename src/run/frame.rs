@@ -157,7 +157,7 @@ pub(super) enum State {
     For(Loop),
     /// Branches are running.
     Fork(Branches),
-    /// A `try` is running, waiting for its retry, or handling an error.
+    /// A `try` is running, waiting for its retry, or in its `catch.do`.
     Try(Box<Trial>),
 }
 
@@ -208,7 +208,7 @@ pub(super) enum Phase {
     /// Waiting for its next attempt.
     Delay(Timestamp),
     /// Running `catch.do`.
-    Handler(List),
+    Catch(List),
 }
 
 /// One open execution of a task.
@@ -291,7 +291,7 @@ impl Frame {
             State::For(open) => Some(&open.list.nest),
             State::Fork(branches) => Some(&branches.nest),
             State::Try(trial) => match &trial.phase {
-                Phase::Body(list, _) | Phase::Handler(list) => Some(&list.nest),
+                Phase::Body(list, _) | Phase::Catch(list) => Some(&list.nest),
                 Phase::Delay(_) => None,
             },
             State::Passing | State::Call(_) | State::Wait(_) => None,
@@ -302,7 +302,7 @@ impl Frame {
 fn trial_list<'a>(trial: &'a mut Trial, task: &'a Try) -> Option<(&'a mut List, &'a TaskList)> {
     match &mut trial.phase {
         Phase::Body(list, _) => Some((list, &task.body)),
-        Phase::Handler(list) => Some((list, task.handler.as_ref()?)),
+        Phase::Catch(list) => Some((list, task.handler.as_ref()?)),
         Phase::Delay(_) => None,
     }
 }

@@ -25,7 +25,7 @@ pub enum Reference {
 }
 
 impl Reference {
-    /// The keys a reference may have.
+    /// The words by which a definition says where a secret lives.
     pub const KINDS: [&'static str; 3] = ["env", "file", "secret"];
 
     /// The reference written as the one-member map `{kind: value}`.

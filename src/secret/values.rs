@@ -209,14 +209,21 @@ impl Secrets {
         Ok(value)
     }
 
-    /// Both sides are followed to where they really are, so that `..` and links lead nowhere.
+    /// Both sides are followed to where they really are, so that `..` and links lead nowhere. The
+    /// keys that seal secrets are no secrets of definitions, wherever they lie.
     fn may_read(&self, real: &Path) -> bool {
-        let below = |directory: &PathBuf| {
-            directory
-                .canonicalize()
-                .is_ok_and(|directory| real.starts_with(directory))
-        };
-        self.config.files_under.is_empty() || self.config.files_under.iter().any(below)
+        let real_path = |path: &PathBuf| path.canonicalize().ok();
+        let Config {
+            key_files,
+            files_under,
+            ..
+        } = &self.config;
+        let is_key = key_files
+            .iter()
+            .filter_map(real_path)
+            .any(|key| key == real);
+        let mut allowed = files_under.iter().filter_map(real_path);
+        !is_key && (files_under.is_empty() || allowed.any(|below| real.starts_with(below)))
     }
 
     /// Makes values known to the redactor. Rebuilds it only where one is new.

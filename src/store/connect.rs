@@ -67,6 +67,15 @@ impl Store {
         super::partitions::ensure(self, super::partitions::DAYS_AHEAD).await
     }
 
+    /// Asks for an answer, for readiness.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where there is none.
+    pub async fn ping(&self) -> Result<(), Error> {
+        let _row = sqlx::query("select 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
     /// The pool for single statements outside the journey.
     #[must_use]
     pub const fn pool(&self) -> &PgPool {

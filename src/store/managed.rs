@@ -12,12 +12,13 @@ mod process;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::cluster::Cluster;
+use self::cluster::{Cluster, Durability};
 use self::process::Process;
 use super::Error;
 
@@ -49,17 +50,32 @@ impl Managed {
     /// [`Error::Unfit`] with what to do: no Postgres installed, directory out of reach or in use
     /// by another server, Postgres does not come up.
     pub async fn start(dir: &Path) -> Result<Self, Error> {
+        Self::run(dir, Durability::Full).await
+    }
+
+    /// As [`Managed::start`], but without `fsync`: what is stored survives the death of any
+    /// process, but not that of the machine. For tests, whose data nobody will miss; a
+    /// [`super::Store`] refuses it unless its configuration accepts the loss.
+    ///
+    /// # Errors
+    /// As [`Managed::start`].
+    pub async fn start_throwaway(dir: &Path) -> Result<Self, Error> {
+        Self::run(dir, Durability::None).await
+    }
+
+    async fn run(dir: &Path, durability: Durability) -> Result<Self, Error> {
         let dir = absolute(dir)?;
         owner::check_reachable(&dir)?;
         std::fs::create_dir_all(&dir).map_err(|cause| cannot("create", &dir, &cause))?;
         let lock = lock(&dir).await?;
-        let cluster = Cluster::prepare(&dir).await?;
+        let cluster = Cluster::prepare(&dir, durability).await?;
         let process = cluster.start().await?;
         let url = cluster.url();
         let token = CancellationToken::new();
         let stop = token.clone().drop_guard();
         let supervisor = tokio::spawn(async move {
             supervise(&cluster, process, &token).await;
+            cluster.clear_socket_dir();
             drop(lock);
         });
         Ok(Self {

@@ -90,6 +90,19 @@ pub async fn drop_older(store: &Store, days: u16) -> Result<u32, Error> {
     Ok(dropped)
 }
 
+/// One round of upkeep: partitions for the days ahead, none older than `store.retention_days`.
+///
+/// # Errors
+/// As [`ensure`].
+pub async fn keep(store: &Store) -> Result<(), Error> {
+    ensure(store, DAYS_AHEAD).await?;
+    let dropped = drop_older(store, store.config.retention_days).await?;
+    if dropped > 0 {
+        tracing::info!(partitions = dropped, "old days were dropped");
+    }
+    Ok(())
+}
+
 /// Rows that found no partition of their day; more than 0 wants an alarm.
 ///
 /// # Errors

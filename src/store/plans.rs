@@ -1,7 +1,7 @@
 //! The hot statements by name, and how Postgres carries them out; for tests of their plans and
 //! for finding out why a database is slow.
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use super::{Error, Store, append, claim, fire, load, route, sessions, settle, sweep};
 
@@ -43,12 +43,12 @@ pub async fn explain(store: &Store, name: &str, arguments: &str) -> Result<Strin
             .execute(&mut connection)
             .await?;
     }
-    let plan: String = sqlx::query_scalar(AssertSqlSafe(format!(
-        "explain (analyze, buffers, format json) execute hot{call}"
-    )))
-    .persistent(false)
-    .fetch_one(&mut connection)
-    .await?;
+    let sql = format!("explain (analyze, buffers, format json) execute hot{call}");
+    let row = sqlx::query(AssertSqlSafe(sql))
+        .persistent(false)
+        .fetch_one(&mut connection)
+        .await?;
+    let plan = row.try_get_unchecked(0)?;
     connection.close().await?;
     Ok(plan)
 }

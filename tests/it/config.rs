@@ -1,6 +1,10 @@
 //! Layers of configuration: what wins, what is refused, and what the message says.
 
-use hookwright::config::{DEFAULT, ENVIRONMENTS, Error, Layers, environment};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use hookwright::config::embedded::{DEFAULT, ENVIRONMENTS, environment};
+use hookwright::config::{Error, Layers};
 use serde::Deserialize;
 
 const TEXT: &str = r#"
@@ -151,6 +155,23 @@ fn hostile_keys_are_refused_not_followed() {
     ] {
         assert!(variables(&[(name, "x")]).is_err(), "{name}");
     }
+}
+
+#[test]
+fn variables_that_are_not_text_are_refused_if_they_are_ours() {
+    let binary = || OsString::from_vec(vec![0xff, 0xfe]);
+    assert!(
+        layers()
+            .variables([(OsString::from("OTHER"), binary())])
+            .is_ok()
+    );
+    assert!(layers().variables([(binary(), binary())]).is_ok());
+    let error = layers().variables([(OsString::from("HOOKWRIGHT__HTTP__LISTEN"), binary())]);
+    let message = error.unwrap_err().to_string();
+    assert!(
+        message.ends_with("http.listen is refused: it is not UTF-8"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -872,7 +872,7 @@ fn the_configuration_says_what_is_built_in() {
     struct Section {
         expression: hookwright::expression::Config,
     }
-    let text = include_str!("../../config/sections/expression.toml");
+    let text = include_str!("../../config/default.toml");
     let section: Section = toml::from_str(text).unwrap();
     assert_eq!(section.expression, hookwright::expression::BUILT_IN);
 }

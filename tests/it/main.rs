@@ -4,7 +4,20 @@
     reason = "a test that cannot go on fails where it stands"
 )]
 
+mod call;
+mod config;
+mod container;
+mod document;
+mod egress;
+mod expression;
+//! All integration tests in one binary: one module per area.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod postgres;
+mod replay;
+mod run;
+mod secrets;
+mod signatures;
 mod store_append;
 mod store_connect;
 mod store_journey;
@@ -12,11 +25,16 @@ mod store_managed;
 mod store_partitions;
 mod store_plans;
 mod store_recovery;
+mod telemetry;
+mod tidy;
+mod transcript;
 mod document;
 mod workflow;
 mod expression;
 mod transcript;
 mod run;
+mod run_catch;
+mod run_journal;
 mod replay;
 mod config;
 mod secrets;
@@ -25,3 +43,4 @@ mod api_access;
 mod api_definitions;
 mod api_events;
 mod api_runs;
+mod telemetry;

@@ -166,6 +166,19 @@ fn files_elsewhere_are_refused_also_through_links() {
     assert!(secrets.resolve(&good).is_some());
     assert!(why(&secrets, &bad).contains("secret.files_under"));
 
+    let key = inside.file("kek", "key-encrypting-key");
+    let key_files = vec![inside.0.join("kek")];
+    let config = Config {
+        key_files,
+        files_under: vec![inside.0.clone()],
+        ..Config::default()
+    };
+    assert!(
+        Secrets::configured(HashMap::new(), config)
+            .resolve(&key)
+            .is_none()
+    );
+
     let link = inside.0.join("link");
     std::os::unix::fs::symlink(outside.0.join("bad"), &link).unwrap();
     assert!(

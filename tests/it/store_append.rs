@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookwright::event::{DedupeKey, Event};
 use hookwright::id::Id;
-use hookwright::store::{Error, Link, NewEvent, Target};
+use hookwright::store::{Error, Link, NewEvent, Target, plans};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use crate::postgres::{Database, database};
 
@@ -140,29 +141,33 @@ async fn text_that_postgres_refuses_does_not_refuse_its_batch() {
     assert_eq!(inbox[0].event.headers[0].1, "\0");
 }
 
+/// Appends 20 batches of 16 events, in an order of its own, and says who owns each key.
+async fn append_all(link: &mut Link, lane: i16) -> Vec<(String, Id, bool)> {
+    let mut answers = Vec::new();
+    for round in 0..20 {
+        let names = (0..16).map(|n| format!("{round}-{}", (n * 7 + lane) % 16));
+        let batch: Vec<_> = names.map(|name| delivery(&name)).collect();
+        let owners = link.append(&batch).await.unwrap();
+        for (new, owner) in batch.into_iter().zip(owners) {
+            answers.push((
+                new.event.event_id,
+                owner.unwrap_or(new.event.id),
+                owner.is_none(),
+            ));
+        }
+    }
+    answers
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_writers_one_stores_and_the_others_learn_its_id() {
     let database = database().await;
     let mut tasks = Vec::new();
     for lane in 0..4 {
         let (mut link, _) = link(&database, lane).await;
-        tasks.push(tokio::spawn(async move {
-            let mut answers = Vec::new();
-            for round in 0..20 {
-                let batch: Vec<_> = (0..16)
-                    .map(|n| delivery(&format!("{round}-{}", (n * 7 + lane) % 16)))
-                    .collect();
-                let owners = link.append(&batch).await.unwrap();
-                answers.extend(batch.into_iter().zip(owners).map(|(new, owner)| {
-                    (
-                        new.event.event_id,
-                        owner.unwrap_or(new.event.id),
-                        owner.is_none(),
-                    )
-                }));
-            }
-            answers
-        }));
+        tasks.push(tokio::spawn(
+            async move { append_all(&mut link, lane).await },
+        ));
     }
     let mut answers = Vec::new();
     for task in tasks {
@@ -192,4 +197,53 @@ async fn oversized_batches_are_refused() {
     let batch: Vec<_> = (0..1_025).map(|n| delivery(&n.to_string())).collect();
     assert!(matches!(link.append(&batch).await, Err(Error::Unfit(_))));
     assert!(link.append(&[]).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn deliveries_on_both_sides_of_midnight_see_each_other() {
+    let database = database().await;
+    let (_, sql) = plans::STATEMENTS[0];
+    assert!(sql.contains("localtime"));
+    let at_midnight = sql.replace("localtime", "time '00:00:30'");
+    let key = DedupeKey::new("shop", "late");
+    // Before midnight, on its way into the partition of the old day ...
+    let mut before = PgConnection::connect(&database.url).await.unwrap();
+    sqlx::raw_sql("begin").execute(&mut before).await.unwrap();
+    sqlx::query("insert into dedupe values ($1, current_date - 1, gen_random_uuid())")
+        .bind(key.0)
+        .execute(&mut before)
+        .await
+        .unwrap();
+    // ... and just after it, waiting for the other.
+    let mut after = PgConnection::connect(&database.url).await.unwrap();
+    let prepare = format!("prepare late as {at_midnight}");
+    sqlx::raw_sql(AssertSqlSafe(prepare))
+        .execute(&mut after)
+        .await
+        .unwrap();
+    let call = format!(
+        "execute late ('{{\\\\x{}}}', '{{{}}}', '{{7}}', '{{s}}', '{{d}}', '{{t}}', '{{t}}', \
+         '{{a}}', '{{a}}', '{{a}}', '{{null}}', '{{null}}', 0, 0, 1)",
+        hex::encode(key.0),
+        Id::generate(),
+    );
+    let late = tokio::spawn(async move {
+        let row = sqlx::raw_sql(AssertSqlSafe(call))
+            .fetch_one(&mut after)
+            .await
+            .unwrap();
+        let stored: bool = row.get(2);
+        stored
+    });
+    let waits = "select count(*) from pg_stat_activity
+                 where datname = current_database() and wait_event_type = 'Lock'";
+    while number(&database, waits).await == 0 {}
+    sqlx::raw_sql("commit").execute(&mut before).await.unwrap();
+    assert!(!late.await.unwrap(), "a duplicate");
+    assert_eq!(number(&database, "select count(*) from events").await, 0);
+    assert_eq!(
+        number(&database, "select count(*) from dedupe").await,
+        1,
+        "no trace of the second"
+    );
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use sqlx::PgConnection;
+use tokio::sync::oneshot;
+
 use hookwright::store::{Error, Store, environment, migrate};
 
 use crate::postgres::{ENVIRONMENT, config, database, empty};
@@ -65,9 +68,13 @@ async fn settings_that_lose_acknowledged_events_are_refused_unless_accepted() {
     .execute(database.store.pool())
     .await
     .unwrap();
-    let text = unfit(Store::connect(&database.url, &config()).await);
-    assert!(text.contains("synchronous_commit off"), "{text}");
     let mut config = config();
+    config.accept_losing_acknowledged_events = false;
+    let text = unfit(Store::connect(&database.url, &config).await);
+    assert!(
+        text.contains("synchronous_commit off and would lose"),
+        "{text}"
+    );
     config.accept_losing_acknowledged_events = true;
     Store::connect(&database.url, &config).await.unwrap();
 }
@@ -115,25 +122,29 @@ async fn the_pool_closes_a_connection_that_is_inside_a_transaction() {
     assert_eq!(count, 10);
 }
 
+/// Changes something and then waits inside the transaction.
+async fn pause(
+    connection: &mut PgConnection,
+    begun: oneshot::Sender<()>,
+    may_go_on: oneshot::Receiver<()>,
+) -> Result<(), Error> {
+    sqlx::query("update revision set number = 7")
+        .execute(connection)
+        .await?;
+    begun.send(()).unwrap();
+    may_go_on.await.unwrap();
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_transaction_commits_even_if_its_caller_is_gone_and_rolls_back_on_failure() {
     let database = database().await;
     let store = database.store.clone();
-    let (begun, has_begun) = tokio::sync::oneshot::channel();
-    let (go_on, may_go_on) = tokio::sync::oneshot::channel::<()>();
+    let (begun, has_begun) = oneshot::channel();
+    let (go_on, may_go_on) = oneshot::channel::<()>();
     let caller = tokio::spawn(async move {
-        store
-            .transaction(|connection| {
-                Box::pin(async move {
-                    sqlx::query("update revision set number = 7")
-                        .execute(&mut *connection)
-                        .await?;
-                    begun.send(()).unwrap();
-                    may_go_on.await.unwrap();
-                    Ok(())
-                })
-            })
-            .await
+        let work = store.transaction(|connection| Box::pin(pause(connection, begun, may_go_on)));
+        work.await
     });
     has_begun.await.unwrap();
     caller.abort();

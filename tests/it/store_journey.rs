@@ -126,6 +126,28 @@ async fn routing_creates_claimed_and_ready_runs_and_says_what_is_ignored() {
     assert_ne!(rest[0].claim_id, claimed[0].claim_id);
 }
 
+/// Routes events in batches of 30; returns how many of them were this router's.
+async fn route_all(link: &mut Link, session: i64, ids: &[Id]) -> usize {
+    let mut created = 0;
+    for ids in ids.chunks(30) {
+        let run = |id: &Id| NewRun {
+            id: Id::generate(),
+            event_id: *id,
+            workflow_id: 1,
+            claim_id: None,
+        };
+        let runs = ids.iter().map(run).collect();
+        let batch = Routing {
+            session,
+            events: ids.to_vec(),
+            runs,
+            ..Routing::default()
+        };
+        created += ids.len() - link.route(&batch).await.unwrap().len();
+    }
+    created
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_routers_of_the_same_events_create_each_run_once() {
     let database = database().await;
@@ -138,23 +160,7 @@ async fn two_routers_of_the_same_events_create_each_run_once() {
         let mut ids: Vec<Id> = events.iter().map(|event| event.event.id).collect();
         ids.rotate_left(usize::from(lane) * 10);
         tasks.push(tokio::spawn(async move {
-            let mut created = 0;
-            for ids in ids.chunks(30) {
-                let runs = ids.iter().map(|id| NewRun {
-                    id: Id::generate(),
-                    event_id: *id,
-                    workflow_id: 1,
-                    claim_id: None,
-                });
-                let batch = Routing {
-                    session,
-                    events: ids.to_vec(),
-                    runs: runs.collect(),
-                    ..Routing::default()
-                };
-                created += ids.len() - link.route(&batch).await.unwrap().len();
-            }
-            created
+            route_all(&mut link, session, &ids).await
         }));
     }
     let mut created = 0;
@@ -170,6 +176,17 @@ async fn two_routers_of_the_same_events_create_each_run_once() {
     assert_balanced(&database).await;
 }
 
+/// Claims until nothing is ready.
+async fn claim_all(link: &mut Link, session: i64) -> Vec<Id> {
+    let mut claims = ClaimIds::new(session);
+    let mut mine = Vec::new();
+    while !link.ready_queues().await.unwrap().is_empty() {
+        let queues = [(0, 7), (1, 7), (2, 7)];
+        mine.extend(link.claim(session, &mut claims, &queues).await.unwrap());
+    }
+    mine.into_iter().map(|claimed| claimed.run_id).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_claimers_never_get_the_same_run() {
     let database = database().await;
@@ -183,17 +200,9 @@ async fn two_claimers_never_get_the_same_run() {
     let mut tasks = Vec::new();
     for lane in 0..4 {
         let (mut link, session) = link(&database, lane).await;
-        tasks.push(tokio::spawn(async move {
-            let mut claims = ClaimIds::new(session);
-            let mut mine = Vec::new();
-            while !link.ready_queues().await.unwrap().is_empty() {
-                let queues = [(0, 7), (1, 7), (2, 7)];
-                mine.extend(link.claim(session, &mut claims, &queues).await.unwrap());
-            }
-            mine.into_iter()
-                .map(|claimed| claimed.run_id)
-                .collect::<Vec<_>>()
-        }));
+        tasks.push(tokio::spawn(
+            async move { claim_all(&mut link, session).await },
+        ));
     }
     let mut claimed = Vec::new();
     for task in tasks {

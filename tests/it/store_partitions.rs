@@ -2,6 +2,7 @@
 
 use hookwright::id::Id;
 use hookwright::store::partitions;
+use sqlx::AssertSqlSafe;
 
 use crate::postgres::database;
 use crate::store_append::{delivery, link, number};
@@ -31,7 +32,7 @@ async fn nodes_may_create_days_at_the_same_time_and_again() {
     );
     assert_eq!(
         after,
-        6 * 6 + 14,
+        5 * 7 + 14,
         "today, five more and the default of each; dedupe 7 back"
     );
 }
@@ -57,14 +58,16 @@ async fn rows_go_to_the_partition_of_their_day() {
 async fn old_days_go_unless_something_of_them_is_open() {
     let database = database().await;
     let pool = database.store.pool();
-    sqlx::raw_sql(
+    let run = "016f638d-0000-7000-8000-000000000000"; // of that day
+    sqlx::raw_sql(AssertSqlSafe(format!(
         "create table events_20200101 partition of events for values
-           from ('016f5e66-e800-0000-0000-000000000000') to ('016f638d-4400-0000-0000-000000000000');
+           from ('016f5e66-e800-0000-0000-000000000000')
+             to ('016f638d-4400-0000-0000-000000000000');
          create table dedupe_20200101 partition of dedupe for values in ('2020-01-01');
-         insert into timers (due_at, run_id) values (now(), '016f638d-0000-7000-8000-000000000000');
+         insert into timers (due_at, run_id) values (now(), '{run}');
          insert into faulted (run_id, workflow_id) values
-           ('016f638d-0000-7000-8000-000000000000', 1), ('fff00000-0000-7000-8000-000000000000', 1)",
-    )
+           ('{run}', 1), ('fff00000-0000-7000-8000-000000000000', 1)",
+    )))
     .execute(pool)
     .await
     .unwrap();

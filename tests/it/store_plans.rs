@@ -1,1 +1,175 @@
-//! Plans.
+//! Plans of the hot statements: key probes only, whatever the planner knows about the tables.
+//!
+//! A queue that is planned as empty and then fills up must not be read as a whole for each batch;
+//! so each statement is explained on empty tables, on full ones, and on full and analysed ones.
+
+use std::fmt::Write;
+
+use hookwright::id::Id;
+use hookwright::store::plans;
+use serde_json::Value;
+
+use crate::postgres::{Database, database};
+
+/// How many rows a batch has here.
+const BATCH: usize = 64;
+
+/// Tables that grow with traffic: never read as a whole.
+const LARGE: [&str; 7] = [
+    "events", "dedupe", "runs", "journal", "ready", "timers", "inbox",
+];
+
+/// Statements that read an index in its order up to a limit, and so need no condition on it.
+const ORDERED: [&str; 3] = ["unrouted", "ready_queues", "sweep"];
+
+/// Twenty thousand of everything, with ids of today.
+const FILL: &str = "
+create temp table filled as
+  select n, (lpad(to_hex((extract(epoch from now()) * 1000)::bigint - n), 12, '0')
+             || '7' || substr(md5(n::text), 1, 19))::uuid as id
+  from generate_series(1, 20000) n;
+insert into events (id, source, event_id, type, body) select id, 's', n, 't', '{}' from filled;
+insert into dedupe select decode(md5(n::text), 'hex'), current_date - n % 7, id from filled;
+insert into inbox select id from filled;
+insert into runs select id, 1, id from filled;
+insert into journal (run_id, seq, entries) select id, 0, '[]' from filled;
+insert into ready select n % 10, now() - interval '1 minute', id from filled;
+insert into timers select now() - interval '1 minute' + n * interval '10 ms', id from filled;
+insert into claims (run_id, claim_id, session_id) select id, n, 1 from filled where n <= 100";
+
+#[tokio::test]
+async fn hot_statements_probe_keys_and_read_nothing_else() {
+    let database = database().await;
+    sqlx::query("insert into sessions (node) values ('a')")
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    sqlx::query("insert into ledger (session_id, lane) values (1, 0)")
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    assert_plans(&database, "empty").await;
+    sqlx::raw_sql(FILL)
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    assert_plans(&database, "filled").await;
+    sqlx::raw_sql("analyze")
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    assert_plans(&database, "analysed").await;
+}
+
+async fn assert_plans(database: &Database, state: &str) {
+    let ids: Vec<String> = if state == "empty" {
+        (0..BATCH).map(|_| Id::generate().to_string()).collect()
+    } else {
+        sqlx::query_scalar("select id::text from events order by id desc limit 64")
+            .fetch_all(database.store.pool())
+            .await
+            .unwrap()
+    };
+    for (name, _) in plans::STATEMENTS {
+        let (arguments, buffers_max) = call(name, &ids);
+        let text = plans::explain(&database.store, name, &arguments)
+            .await
+            .unwrap();
+        let plan: Value = serde_json::from_str(&text).unwrap();
+        let mut faults = String::new();
+        check(name, &plan[0]["Plan"], &mut faults);
+        let root = &plan[0]["Plan"];
+        let buffers = root["Shared Hit Blocks"].as_u64().unwrap()
+            + root["Shared Read Blocks"].as_u64().unwrap();
+        if buffers > buffers_max {
+            writeln!(faults, "touches {buffers} buffers, at most {buffers_max}").unwrap();
+        }
+        assert!(
+            faults.is_empty(),
+            "{name} on {state} tables:\n{faults}\n{text}"
+        );
+    }
+}
+
+fn check(name: &str, node: &Value, faults: &mut String) {
+    let kind = node["Node Type"].as_str().unwrap_or_default();
+    let relation = node["Relation Name"].as_str().unwrap_or_default();
+    let large = LARGE.iter().any(|table| relation.starts_with(table));
+    let scans_all = match kind {
+        "Seq Scan" => true,
+        "Index Scan" | "Index Only Scan" => {
+            node.get("Index Cond").is_none() && !ORDERED.contains(&name)
+        }
+        _ => false,
+    };
+    if large && scans_all {
+        writeln!(faults, "{kind} over all of {relation}").unwrap();
+    }
+    for child in node["Plans"].as_array().into_iter().flatten() {
+        check(name, child, faults);
+    }
+}
+
+/// Arguments for a batch, and how many buffers the statement may touch.
+fn call(name: &str, ids: &[String]) -> (String, u64) {
+    let new: Vec<String> = ids.iter().map(|_| Id::generate().to_string()).collect();
+    let each = |value: &str, kind: &str| format!("array_fill({value}, array[{BATCH}])::{kind}[]");
+    let list = |ids: &[String]| format!("'{{{}}}'", ids.join(","));
+    let keys: Vec<String> = new
+        .iter()
+        .map(|id| format!("\\\\x{}", &id.replace('-', "")[..32]))
+        .collect();
+    let numbers: Vec<String> = (1..=BATCH).map(|n| n.to_string()).collect();
+    let text = each("'x'::text", "text");
+    let bytes = each("'\\x00'::bytea", "bytea");
+    match name {
+        "append" => (
+            format!(
+                "'{{{}}}', {}, {}, {text}, {text}, {text}, {text}, {bytes}, {bytes}, {bytes}, {},
+                 {}, 1, 0, 64",
+                keys.join(","),
+                list(&new),
+                each("7", "smallint"),
+                each("null::integer", "integer"),
+                each("null::uuid", "uuid"),
+            ),
+            6_000,
+        ),
+        "find" => (format!("'{{{}}}'", keys.join(",")), 3_000),
+        "route" => (
+            format!(
+                "{}, {}, {}, {}, {}, 1, '{{}}', '{{}}', 1, 0",
+                list(ids),
+                list(&new),
+                list(ids),
+                each("1", "integer"),
+                list(&numbers),
+            ),
+            2_500,
+        ),
+        "unrouted" => ("0, 64".to_owned(), 600),
+        "claim" => ("'{0,1,2}', '{20,20,24}', 1, 1000".to_owned(), 1_500),
+        "ready_queues" => (String::new(), 100),
+        "reclaim" => ("1, 0, '{1,2,3}'".to_owned(), 4_000),
+        "load_runs" | "load_journals" => (list(ids), 1_500),
+        "settle" => (
+            format!(
+                "{}, {}, {}, {}, {}, {}, {}, {}, {}, {bytes}, {bytes}, {bytes}, 1, 0",
+                list(ids),
+                list(&numbers),
+                each("3", "smallint"),
+                each("null::bigint", "bigint"),
+                each("null::integer", "integer"),
+                each("1", "integer"),
+                each("'faulted'::text", "text"),
+                each("true", "boolean"),
+                each("1", "integer"),
+            ),
+            3_000,
+        ),
+        "fire" => ("64".to_owned(), 1_000),
+        "close" => ("1".to_owned(), 4_000),
+        "sweep" => ("30000, 5, '{}', 1, 0".to_owned(), 3_000),
+        other => panic!("no arguments for {other}: add them"),
+    }
+}

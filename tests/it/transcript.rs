@@ -13,10 +13,12 @@ use hookwright::problem::{Kind, Problem};
 use hookwright::run::entry::{decode, encode};
 use hookwright::run::{
     Action, Attempt, Change, Effect, End, Entry, Key, Outcome, Pending, Run, Surroundings,
-    TASKS_MAX,
 };
 use hookwright::workflow::{self, Definition};
 use jiff::{SignedDuration, Timestamp};
+
+/// What `config/default.toml` says.
+const TASKS_MAX: u32 = 10_000;
 
 /// Entries after which a scripted run must have ended.
 const ENTRIES_MAX: usize = 500;
@@ -63,11 +65,11 @@ impl Reply {
 }
 
 pub fn json(text: &str) -> Value {
-    Value::from_json(text.as_bytes()).unwrap()
+    Value::from_json(text.as_bytes()).expect("JSON")
 }
 
 pub fn text(value: &Value) -> String {
-    String::from_utf8(value.to_json()).unwrap()
+    String::from_utf8(value.to_json()).expect("UTF-8")
 }
 
 /// Checks and compiles the body of a workflow: everything below `document`.
@@ -84,7 +86,7 @@ pub fn surroundings(tasks_max: u32) -> Arc<Surroundings> {
     Arc::new(Surroundings {
         id: "01920000-0000-7000-8000-000000000001"
             .parse::<Id>()
-            .unwrap(),
+            .expect("an id"),
         environment: Arc::from("test"),
         secrets: Arc::new(|name| (name == "token").then(|| Value::string("s3cret-token"))),
         tasks_max,
@@ -92,7 +94,7 @@ pub fn surroundings(tasks_max: u32) -> Arc<Surroundings> {
 }
 
 pub fn start() -> Timestamp {
-    "2026-01-01T00:00:00Z".parse().unwrap()
+    "2026-01-01T00:00:00Z".parse().expect("a time")
 }
 
 /// A run that is being lived.
@@ -131,15 +133,14 @@ impl Life {
     pub fn apply(&mut self, entry: Entry) {
         self.journal.push(entry.clone());
         self.run.apply(entry);
-        let stored = decode(&encode(&self.journal)).unwrap();
+        let stored = decode(&encode(&self.journal)).expect("what was encoded");
         assert_eq!(stored, self.journal);
         let replayed = Run::replay(
             Arc::clone(&self.definition),
             Arc::clone(&self.surroundings),
             stored,
         );
-        let (lived, replayed) = (self.run.pending(), replayed.pending());
-        assert_eq!(format!("{lived:#?}"), format!("{replayed:#?}"));
+        assert_eq!(shown(&self.run.pending()), shown(&replayed.pending()));
     }
 
     pub fn start(&mut self, input: &str) {
@@ -249,7 +250,7 @@ impl Life {
 
     fn answer(&mut self, effect: &Effect) {
         let slot = (effect.key.clone(), effect.attempt);
-        let (at, reply) = self.due.remove(&slot).unwrap();
+        let (at, reply) = self.due.remove(&slot).expect("it was noted");
         let word = match &reply.outcome {
             Outcome::Completed(_) => "completed".to_owned(),
             Outcome::Faulted(problem) => format!("faulted {}", problem.status),
@@ -257,7 +258,7 @@ impl Life {
         let attempt = Attempt {
             number: effect.attempt,
             started_at: at - SignedDuration::from_millis(reply.after_ms),
-            duration_ms: u32::try_from(reply.after_ms).unwrap(),
+            duration_ms: u32::try_from(reply.after_ms).expect("not negative"),
             status: None,
             error: None,
             retry_after_seconds: reply.retry_after_seconds,
@@ -273,8 +274,22 @@ impl Life {
 
     fn say(&mut self, what: &str) {
         let ms = self.now().duration_since(start()).as_millis();
-        let _ = writeln!(self.out, "{ms:>5} {what}");
+        let _ = writeln!(self.out, "{ms:<5} {what}");
     }
+}
+
+/// All that a run wants, with the payloads of its calls, for comparison.
+pub fn shown(pending: &Pending) -> String {
+    let mut out = format!("{pending:#?}");
+    if let Pending::Open { effects, .. } = pending {
+        for effect in effects {
+            let Action::Call(request) = &effect.action;
+            let (headers, query) = (&request.headers, &request.query);
+            let body = request.body.as_ref().map(text);
+            let _ = write!(out, "\n{} {headers:?} {query:?} {body:?}", request.uri);
+        }
+    }
+    out
 }
 
 fn name(key: &Key) -> String {
@@ -288,8 +303,21 @@ fn ended(end: &End) -> String {
     match end {
         End::Completed(output) => format!("= completed {}", text(output)),
         End::Cancelled => "= cancelled".to_owned(),
-        End::Faulted(problem) => format!("= faulted {}", serde_json::to_string(problem).unwrap()),
+        End::Faulted(problem) => format!("= {}", error(problem)),
     }
+}
+
+/// An error on lines of its own, standard types by their last part.
+fn error(problem: &Problem) -> String {
+    let standard = "https://serverlessworkflow.io/spec/1.0.0/errors/";
+    let kind = problem.kind.strip_prefix(standard);
+    let kind = kind.unwrap_or(&problem.kind);
+    let place = problem.instance.as_deref().unwrap_or("nowhere");
+    let mut out = format!("faulted {} {kind} at {place}", problem.status);
+    for text in [&problem.title, &problem.detail].into_iter().flatten() {
+        let _ = write!(out, "\n      | {text}");
+    }
+    out
 }
 
 /// Lives a workflow to its end and gives the transcript.

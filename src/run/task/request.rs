@@ -163,7 +163,7 @@ fn of_secret(view: &View<'_>, scheme: &str, name: &str) -> Result<Credentials, F
             .map(SecretString::from)
             .ok_or_else(|| {
                 let detail = format!(
-                    "secret `{name}` has no string `{member}`, which `{scheme}` authentication needs"
+                    "secret `{name}` has no string `{member}`, which {scheme} authentication needs"
                 );
                 Fault::new(Kind::Configuration, detail)
             })

@@ -1,14 +1,14 @@
-//! `try`: its list, again by the retry policy, and `catch` once when that is exhausted.
+//! `try`: its list, again by the retry policy, and `catch.do` once when that is exhausted.
 //!
 //! | doing   | what happens                    | next                                   |
 //! |---------|---------------------------------|----------------------------------------|
 //! | body    | completes                       | completed                              |
 //! | body    | fails, not caught               | faulted                                |
 //! | body    | fails, caught, may retry        | delay, or body at once                 |
-//! | body    | fails, caught, no retry left    | handler; swallowed without `catch.do`  |
+//! | body    | fails, caught, no retry left    | catch; swallowed without `catch.do`    |
 //! | delay   | passes                          | body                                   |
-//! | handler | completes                       | completed, by `catch.then`             |
-//! | handler | fails                           | faulted                                |
+//! | catch   | completes                       | completed, by `catch.then`             |
+//! | catch   | fails                           | faulted                                |
 //!
 //! Every attempt starts with the same input; what was exported before a failure stays.
 
@@ -92,7 +92,7 @@ fn set_phase(run: &mut Run, id: FrameId, trial: Trial) {
     }
     let door = match &trial.phase {
         Phase::Delay(_) => Door::Retry(id),
-        Phase::Body(..) | Phase::Handler(_) => Door::Attempt(id),
+        Phase::Body(..) | Phase::Catch(_) => Door::Attempt(id),
     };
     if let Some(wait) = wait(frame, &trial) {
         run.open.insert(wait.key, door);
@@ -112,7 +112,7 @@ pub(in crate::run) fn wait(frame: &Frame, trial: &Trial) -> Option<Wait> {
             key: frame.trial_key(RETRY, trial.retries),
             until: *until,
         }),
-        Phase::Body(_, None) | Phase::Handler(_) => None,
+        Phase::Body(_, None) | Phase::Catch(_) => None,
     }
 }
 
@@ -192,11 +192,11 @@ fn decide(run: &mut Run, id: FrameId, task: &Try, fault: Fault) -> Result<(), Fa
         return again(run, id, task, (retries + 1, delay));
     }
     let input = frame.input.clone();
-    if let Some(handler) = &task.handler {
+    if let Some(tasks) = &task.handler {
         let list = List::new(nest, frame.depth + 1);
-        let phase = Phase::Handler(list);
+        let phase = Phase::Catch(list);
         set_phase(run, id, Trial { phase, retries });
-        run.begin_list(id, handler, input);
+        run.begin_list(id, tasks, input);
         return Ok(());
     }
     if task.retry.is_some() && task.then.is_none() {

@@ -25,13 +25,11 @@ const LOG_BYTES_MAX: u64 = 10 * 1024 * 1024;
 
 /// Settings of our Postgres. It shares the machine with the server, so memory is modest; nothing
 /// that a crash of the machine could turn into lost events is relaxed.
-const SETTINGS: [&str; 12] = [
+const SETTINGS: [&str; 10] = [
     "listen_addresses=",
     "unix_socket_permissions=0700",
     "max_connections=60",
     "shared_buffers=128MB",
-    "fsync=on",
-    "full_page_writes=on",
     "synchronous_commit=on",
     "max_wal_size=1GB",
     "autovacuum_naptime=10s",
@@ -40,8 +38,16 @@ const SETTINGS: [&str; 12] = [
     "timezone=UTC",
 ];
 
+/// Whether what is stored survives the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durability {
+    Full,
+    None,
+}
+
 /// A data directory that can be started.
 pub(super) struct Cluster {
+    durability: Durability,
     data: PathBuf,
     socket: PathBuf,
     log: PathBuf,
@@ -51,7 +57,7 @@ pub(super) struct Cluster {
 
 impl Cluster {
     /// Finds the binaries and makes the data directory where there is none.
-    pub(super) async fn prepare(dir: &Path) -> Result<Self, Error> {
+    pub(super) async fn prepare(dir: &Path, durability: Durability) -> Result<Self, Error> {
         let data = dir.join("pg");
         let owner = owner::of(&data);
         let recorded = std::fs::read_to_string(data.join("PG_VERSION")).ok();
@@ -59,6 +65,7 @@ impl Cluster {
             .as_deref()
             .and_then(|text| text.trim().parse().ok());
         let cluster = Self {
+            durability,
             binaries: binaries::find(wanted)?,
             socket: socket_dir(dir, owner)?,
             log: dir.join("postgres.log"),
@@ -76,7 +83,11 @@ impl Cluster {
     pub(super) async fn start(&self) -> Result<Process, Error> {
         Process::end_stale(&self.data).await?;
         let mut arguments: Vec<&OsStr> = vec!["-k".as_ref(), self.socket.as_os_str()];
-        for setting in &SETTINGS {
+        let durability = match self.durability {
+            Durability::Full => ["fsync=on", "full_page_writes=on"],
+            Durability::None => ["fsync=off", "full_page_writes=off"],
+        };
+        for setting in SETTINGS.iter().chain(&durability) {
             arguments.extend(["-c".as_ref(), OsStr::new(setting)]);
         }
         let program = self.binaries.dir.join("postgres");
@@ -99,6 +110,15 @@ impl Cluster {
 
     pub(super) fn log(&self) -> &Path {
         &self.log
+    }
+
+    /// Leaves no empty directory under `/tmp`; one beside the data stays.
+    pub(super) fn clear_socket_dir(&self) {
+        if self.socket.parent() != self.data.parent()
+            && let Err(error) = std::fs::remove_dir(&self.socket)
+        {
+            tracing::debug!(%error, "the socket's directory stays");
+        }
     }
 
     /// Makes the data directory under another name and renames it, so that a start that is killed
@@ -128,6 +148,9 @@ impl Cluster {
             .current_dir("/")
             .env_remove("PGDATA")
             .stdin(Stdio::null());
+        if self.durability == Durability::None {
+            command.arg("--no-sync");
+        }
         if let Some(owner) = self.owner {
             command.gid(owner.gid).uid(owner.uid);
         }

@@ -136,32 +136,33 @@ impl Process {
         let started = Instant::now();
         let mut sent = None;
         while let Some(pid) = running(data) {
-            let due = if started.elapsed() > ORPHAN_GRACE + STOP_TIMEOUT {
-                Some(Signal::SIGQUIT)
-            } else if started.elapsed() > ORPHAN_GRACE {
-                Some(Signal::SIGINT)
-            } else {
-                None
-            };
-            if started.elapsed() > ORPHAN_GRACE + STOP_TIMEOUT * 2 {
+            let signal = due_signal(started.elapsed());
+            let refused = signal != sent
+                && signal.is_some_and(|signal| kill(pid, signal) == Err(Errno::EPERM));
+            if refused || started.elapsed() > ORPHAN_GRACE + STOP_TIMEOUT * 2 {
                 return Err(Error::Unfit(format!(
                     "a Postgres (process {pid}) still uses {}: stop it and start again",
                     data.display()
                 )));
             }
-            if let Some(signal) = due.filter(|_| sent != due) {
-                tracing::warn!(%pid, %signal, "stopping a Postgres that lost its server");
-                sent = due;
-                if let Err(Errno::EPERM) = kill(pid, signal) {
-                    return Err(Error::Unfit(format!(
-                        "a Postgres (process {pid}) of another user uses {}: stop it",
-                        data.display()
-                    )));
-                }
+            if signal != sent {
+                tracing::warn!(%pid, ?signal, "stopping a Postgres that lost its server");
+                sent = signal;
             }
             tokio::time::sleep(POLL).await;
         }
         Ok(())
+    }
+}
+
+/// What a Postgres without a server is told after so long: nothing, to stop, to drop everything.
+fn due_signal(waited: Duration) -> Option<Signal> {
+    if waited > ORPHAN_GRACE + STOP_TIMEOUT {
+        Some(Signal::SIGQUIT)
+    } else if waited > ORPHAN_GRACE {
+        Some(Signal::SIGINT)
+    } else {
+        None
     }
 }
 

@@ -1,0 +1,97 @@
+//! A delivery as templates see it: one value per name, blank and ambiguous values absent.
+//!
+//! Made once per delivery by the functions of `Scheme`, read by templates, extraction and checks.
+//! The body is scanned for JSON at most once, and only if something asks for a member.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+
+use http::HeaderName;
+
+use super::Delivery;
+use super::pointer::{self, Pointer};
+
+/// Part of a body that is a form; more fields than this are not looked at.
+const FIELDS_MAX: usize = 1_000;
+
+pub(super) struct View<'a> {
+    pub delivery: &'a Delivery<'a>,
+    pointers: &'a [Pointer],
+    json: OnceCell<Vec<Option<String>>>,
+}
+
+impl<'a> View<'a> {
+    pub fn new(delivery: &'a Delivery<'a>, pointers: &'a [Pointer]) -> Self {
+        Self {
+            delivery,
+            pointers,
+            json: OnceCell::new(),
+        }
+    }
+
+    /// The values of the first of these headers that is there.
+    pub fn headers(&self, names: &[HeaderName]) -> Vec<&'a [u8]> {
+        let present = names.iter().find_map(|name| {
+            let values = self.delivery.headers.get_all(name).iter();
+            let values: Vec<_> = values.map(http::HeaderValue::as_bytes).collect();
+            (!values.is_empty()).then_some(values)
+        });
+        present.unwrap_or_default()
+    }
+
+    /// The one value of the first of these headers that is there.
+    pub fn header(&self, names: &[HeaderName]) -> Option<&'a [u8]> {
+        only(self.headers(names))
+    }
+
+    /// The one value of the first of these query parameters that is there.
+    pub fn query(&self, names: &[String]) -> Option<Cow<'a, str>> {
+        let (_, query) = self.delivery.path_and_query.split_once('?')?;
+        field(query.as_bytes(), names)
+    }
+
+    /// The one value of the first of these form fields that is there.
+    pub fn form(&self, names: &[String]) -> Option<Cow<'a, str>> {
+        field(self.delivery.body, names)
+    }
+
+    /// The scalar at the first of these pointers (by index) that leads to one.
+    pub fn json(&self, indexes: &[usize]) -> Option<&str> {
+        let select = || pointer::select(self.delivery.body, self.pointers);
+        let found = self.json.get_or_init(select);
+        let values = indexes.iter().filter_map(|index| found[*index].as_deref());
+        values.into_iter().find(|value| !value.trim().is_empty())
+    }
+
+    /// The path without the query.
+    pub fn path(&self) -> &'a str {
+        let whole = self.delivery.path_and_query;
+        whole.split_once('?').map_or(whole, |(path, _)| path)
+    }
+}
+
+/// Values that disagree count as absent: otherwise what we check and what we use could differ.
+pub(super) fn only<T: AsRef<[u8]>>(values: Vec<T>) -> Option<T> {
+    let mut values = values.into_iter();
+    let first = values.next()?;
+    let agree = values.all(|value| value.as_ref() == first.as_ref());
+    (agree && !first.as_ref().trim_ascii().is_empty()).then_some(first)
+}
+
+fn field<'a>(text: &'a [u8], names: &[String]) -> Option<Cow<'a, str>> {
+    names.iter().find_map(|name| {
+        let fields = form_urlencoded::parse(text).take(FIELDS_MAX);
+        let values = fields.filter(|(key, _)| key == name);
+        let values = values.map(|(_, value)| Bytes(value));
+        only(values.collect()).map(|value| value.0)
+    })
+}
+
+/// Text compared by its bytes.
+struct Bytes<'a>(Cow<'a, str>);
+
+impl AsRef<[u8]> for Bytes<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}

@@ -1,0 +1,180 @@
+//! The claim loop: takes runs from `ready` as far as this node has places for them.
+//!
+//! Ready runs are those routed when no place was free, those whose timer came due, those a dead
+//! node left behind, and those parked for a busy destination. Each queue gets no more than it can
+//! use, so a stuck destination never takes the places of the others.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::append::chain;
+use super::execute::{Begun, Executor, Slot};
+use super::session::CLAIM_COUNTER_MASK;
+use super::{Shared, route};
+use crate::id::Id;
+use crate::problem::{Kind, Problem};
+use crate::run::entry;
+use crate::store::{self, ClaimIds, Claimed, Link, Loaded, Next, Settlement};
+
+/// Runs claimed in one transaction.
+const BATCH_RUNS_MAX: usize = 256;
+
+/// Shortest and longest pause between two looks at an empty queue.
+const POLL_MIN: Duration = Duration::from_millis(20);
+const POLL_MAX: Duration = Duration::from_millis(500);
+
+/// Pause between two looks for claims without a task; also how old such a claim must be.
+const RECLAIM_PERIOD: Duration = Duration::from_secs(10);
+
+/// Claims until the executor is closed.
+pub async fn run(shared: Arc<Shared>, executor: Executor, mut link: Link) {
+    let mut poll = POLL_MIN;
+    loop {
+        let woken = shared.wake_claims.notified();
+        let _period = tokio::time::timeout(poll, woken).await;
+        let Some(first) = executor.free_slot().await else { return };
+        if !shared.session.is_live() {
+            continue;
+        }
+        let mut slots = vec![first];
+        slots.extend(std::iter::from_fn(|| executor.slot()).take(BATCH_RUNS_MAX - 1));
+        match claim(&shared, &executor, &mut link, slots).await {
+            Ok(0) => poll = (poll * 2).min(POLL_MAX),
+            Ok(claimed) => {
+                poll = POLL_MIN;
+                if claimed >= BATCH_RUNS_MAX / 2 {
+                    // There is more: look again at once.
+                    shared.wake_claims.notify_one();
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "ready runs could not be claimed");
+                poll = POLL_MAX;
+            }
+        }
+    }
+}
+
+async fn claim(
+    shared: &Shared,
+    executor: &Executor,
+    link: &mut Link,
+    slots: Vec<Slot>,
+) -> Result<usize, store::Error> {
+    let mut wanted = Vec::new();
+    let mut oldest = Duration::ZERO;
+    for queue in link.ready_queues().await? {
+        oldest = oldest.max(queue.oldest_age);
+        let room = match queue.destination_id {
+            0 => slots.len(),
+            id => shared.destinations.room(id).min(slots.len()),
+        };
+        if room > 0 {
+            wanted.push((queue.destination_id, u32::try_from(room).unwrap_or(u32::MAX)));
+        }
+    }
+    shared.metrics.ready_age_seconds.set(oldest.as_secs_f64());
+    if wanted.is_empty() {
+        return Ok(0);
+    }
+    let room = share_out(&mut wanted, slots.len());
+    let session = shared.session.id();
+    let first = shared.session.reserve_claim_ids(room);
+    let mut ids = ClaimIds { session, next: first & CLAIM_COUNTER_MASK };
+    let claimed = link.claim(session, &mut ids, &wanted).await?;
+    begin(shared, executor, link, (claimed, slots)).await
+}
+
+/// Cuts what the queues want down to the places there are, evenly.
+fn share_out(wanted: &mut [(i32, u32)], places: usize) -> usize {
+    let places = u32::try_from(places).unwrap_or(u32::MAX);
+    let mut left = places;
+    wanted.sort_by_key(|(_, count)| *count);
+    let queues = wanted.len();
+    for (index, (_, count)) in wanted.iter_mut().enumerate() {
+        let share = left / u32::try_from(queues - index).unwrap_or(1);
+        *count = (*count).min(share.max(u32::from(left > 0)));
+        left -= *count;
+    }
+    (places - left) as usize
+}
+
+/// Loads claimed runs and hands them to the executor; what cannot be loaded is faulted alone.
+async fn begin(
+    shared: &Shared,
+    executor: &Executor,
+    link: &mut Link,
+    (claimed, mut slots): (Vec<Claimed>, Vec<Slot>),
+) -> Result<usize, store::Error> {
+    if claimed.is_empty() {
+        return Ok(0);
+    }
+    let claims: HashMap<Id, Claimed> = claimed.into_iter().map(|c| (c.run_id, c)).collect();
+    let ids: Vec<Id> = claims.keys().copied().collect();
+    // Claims whose load fails have no task; `reclaim` gives them back.
+    for loaded in link.load(&ids).await? {
+        let Some(claim) = claims.get(&loaded.run_id) else { continue };
+        let (run_id, workflow_id) = (loaded.run_id, loaded.workflow_id);
+        match begun(shared, loaded, claim.claim_id).await {
+            Ok(begun) => {
+                let Some(slot) = slots.pop() else { break };
+                executor.start(begun, slot);
+            }
+            Err(problem) => {
+                fault(shared, (run_id, workflow_id, claim.claim_id), &problem).await;
+            }
+        }
+    }
+    Ok(claims.len())
+}
+
+async fn begun(shared: &Shared, loaded: Loaded, claim_id: i64) -> Result<Begun, Problem> {
+    let unreadable = |detail: String| Problem::new(Kind::Runtime, detail);
+    let definition = shared.definitions.workflow(loaded.workflow_id).await;
+    let definition = definition
+        .map_err(|error| unreadable(format!("the workflow cannot be read: {error}")))?
+        .ok_or_else(|| unreadable("the workflow of this run cannot be read".to_owned()))?;
+    let mut journal = Vec::new();
+    let seq = i32::try_from(loaded.journal.len()).unwrap_or(i32::MAX);
+    for row in &loaded.journal {
+        journal.extend(entry::decode(row).map_err(|error| unreadable(error.to_string()))?);
+    }
+    Ok(Begun {
+        run_id: loaded.run_id,
+        workflow_id: loaded.workflow_id,
+        claim_id,
+        input: route::input(&loaded.event, loaded.target.is_some(), &definition),
+        definition,
+        journal,
+        seq,
+        event_id: loaded.event.id,
+    })
+}
+
+async fn fault(shared: &Shared, (run_id, workflow_id, claim_id): (Id, i32, i64), problem: &Problem) {
+    tracing::error!(run.id = %run_id, detail = problem.detail.as_deref().unwrap_or(""), "a run cannot go on");
+    shared.metrics.ended("faulted", 0.0);
+    let error = serde_json::to_vec(problem).ok().map(Into::into);
+    let next = Next::Ended { status: "faulted", output: None, error };
+    let settlement =
+        Settlement { run_id, workflow_id, claim_id, seq: i32::MAX, entries: None, next };
+    shared.settler.settle(settlement).await;
+}
+
+/// Gives claims of this session that no task holds back to `ready`: their statement was committed
+/// but its answer was lost on the way.
+pub async fn reclaim(shared: Arc<Shared>, mut link: Link) {
+    loop {
+        tokio::time::sleep(RECLAIM_PERIOD).await;
+        let (session, held) = (shared.session.id(), shared.held.claim_ids());
+        match link.reclaim(session, &held, RECLAIM_PERIOD).await {
+            Ok(0) => {}
+            Ok(runs) => {
+                tracing::warn!(runs, "claimed runs had no task; they were given back");
+                shared.wake_claims.notify_one();
+            }
+            Err(error) => tracing::warn!(error = %chain(&error), "claims could not be looked over"),
+        }
+    }
+}

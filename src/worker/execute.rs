@@ -1,0 +1,325 @@
+//! The executor: drives claimed runs from what they want to what came of it.
+//!
+//! One task per run in flight. The run decides (`run`, pure), this performs (`call`) and has the
+//! journal remember (`settle`). Between two effects the first one's outcome is committed before
+//! the second is performed; a run that only waits leaves memory altogether.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use futures_util::FutureExt;
+use jiff::Timestamp;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Shared;
+use super::flight::Flight;
+use super::settle::Request;
+use crate::expression::Value;
+use crate::id::Id;
+use crate::problem::{Kind, Problem};
+use crate::run::{Change, End, Entry, Pending, Run, Surroundings, entry};
+use crate::store::{Next, Settlement};
+use crate::workflow::Definition;
+
+/// A free place among the runs this node has in flight; given back when dropped.
+pub type Slot = OwnedSemaphorePermit;
+
+/// A taken place: the run counts as held by this node until its last settlement is durable.
+pub struct Lease {
+    shared: Arc<Shared>,
+    claim_id: i64,
+    _slot: Slot,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.shared.held.remove(self.claim_id);
+        self.shared.metrics.runs_in_flight.dec();
+    }
+}
+
+/// A claimed run with what is needed to go on with it.
+pub struct Begun {
+    /// The run.
+    pub run_id: Id,
+    /// Its workflow.
+    pub workflow_id: i32,
+    /// The claim it is held under.
+    pub claim_id: i64,
+    /// The compiled workflow.
+    pub definition: Arc<Definition>,
+    /// Raw input of the workflow.
+    pub input: Value,
+    /// Entries journaled so far.
+    pub journal: Vec<Entry>,
+    /// Number of the next journal row.
+    pub seq: i32,
+    /// The event that started it, for the log.
+    pub event_id: Id,
+}
+
+/// Takes claimed runs; cheap to clone.
+#[derive(Clone)]
+pub struct Executor {
+    shared: Arc<Shared>,
+    slots: Arc<Semaphore>,
+    work: Handle,
+}
+
+impl Executor {
+    /// An executor with `slots` places whose runs are driven on the runtime `work`, whose threads
+    /// have stacks large enough to evaluate expressions on.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, slots: usize, work: Handle) -> Self {
+        Self { shared, slots: Arc::new(Semaphore::new(slots)), work }
+    }
+
+    /// A free place, where there is one.
+    #[must_use]
+    pub fn slot(&self) -> Option<Slot> {
+        Arc::clone(&self.slots).try_acquire_owned().ok()
+    }
+
+    /// Waits for a free place; `None` when the executor takes no more runs.
+    pub async fn free_slot(&self) -> Option<Slot> {
+        Arc::clone(&self.slots).acquire_owned().await.ok()
+    }
+
+    /// Takes no more runs.
+    pub fn close(&self) {
+        self.slots.close();
+    }
+
+    /// Drives a run to its end, or to where it waits.
+    pub fn start(&self, begun: Begun, slot: Slot) {
+        self.shared.metrics.runs_in_flight.inc();
+        self.shared.held.insert(begun.claim_id);
+        let shared = Arc::clone(&self.shared);
+        let lease = Lease { shared: Arc::clone(&shared), claim_id: begun.claim_id, _slot: slot };
+        self.work.spawn(async move {
+            let lost = Lost::of(&begun);
+            let driven = std::panic::AssertUnwindSafe(drive(&shared, begun, lease)).catch_unwind();
+            if driven.await.is_err() {
+                lost.settle(&shared).await;
+            }
+        });
+    }
+}
+
+/// A run on this node.
+struct Live<'a> {
+    shared: &'a Shared,
+    run: Run,
+    run_id: Id,
+    workflow_id: i32,
+    claim_id: i64,
+    seq: Arc<AtomicI32>,
+    unsaved: Vec<Entry>,
+    definition: Arc<Definition>,
+    event_id: Id,
+}
+
+async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease) {
+    let mut live = Live::replay(shared, begun);
+    let mut flight = Flight::new(shared, live.run_id, live.claim_id);
+    loop {
+        let (effects, waits) = match live.run.pending() {
+            Pending::Ended(end) => return live.end(end, lease).await,
+            Pending::Open { effects, waits } => (effects, waits),
+        };
+        let now = Timestamp::now();
+        if let Some(wait) = waits.iter().find(|wait| wait.until <= now) {
+            live.apply(now, Change::Fired { key: wait.key.clone() });
+            continue;
+        }
+        flight.keep_only(&effects);
+        let due: Vec<_> = effects.iter().filter(|effect| flight.may_start(effect, now)).collect();
+        if !due.is_empty() {
+            if !live.save().await || !shared.session.covers(live.claim_id) {
+                return;
+            }
+            if let Some(next) = flight.park(&due, now) {
+                return live.release(next, lease).await;
+            }
+            due.into_iter().for_each(|effect| flight.start(effect));
+        }
+        let wake_at = waits
+            .iter()
+            .map(|wait| wait.until)
+            .chain(effects.iter().filter_map(|effect| effect.not_before).filter(|at| *at > now))
+            .min();
+        if flight.is_empty() {
+            let Some(due_at) = wake_at else { return live.end(stuck(), lease).await };
+            return live.release(Next::Wait { due_at }, lease).await;
+        }
+        for change in flight.next(wake_at).await {
+            live.apply(Timestamp::now(), change);
+        }
+    }
+}
+
+/// A run that waits for nothing would stay for ever; that must be seen.
+fn stuck() -> End {
+    End::Faulted(Problem::new(Kind::Runtime, "the run has nothing to wait for and nothing to do"))
+}
+
+impl<'a> Live<'a> {
+    fn replay(shared: &'a Arc<Shared>, begun: Begun) -> Self {
+        let surroundings = Surroundings {
+            id: begun.run_id,
+            environment: Arc::clone(&shared.environment),
+            secrets: Arc::clone(&shared.secrets),
+            tasks_max: shared.tasks_max,
+        };
+        let started = Entry {
+            at: created_at(begun.run_id),
+            change: Change::Started { input: begun.input },
+        };
+        let entries = std::iter::once(started).chain(begun.journal);
+        let run = Run::replay(Arc::clone(&begun.definition), Arc::new(surroundings), entries);
+        Self {
+            shared,
+            run,
+            run_id: begun.run_id,
+            workflow_id: begun.workflow_id,
+            claim_id: begun.claim_id,
+            seq: Arc::new(AtomicI32::new(begun.seq)),
+            unsaved: Vec::new(),
+            definition: begun.definition,
+            event_id: begun.event_id,
+        }
+    }
+
+    fn apply(&mut self, at: Timestamp, change: Change) {
+        let entry = Entry { at, change };
+        self.unsaved.push(entry.clone());
+        self.run.apply(entry);
+    }
+
+    /// Commits what was journaled since the last time; false = the claim was lost.
+    async fn save(&mut self) -> bool {
+        if self.unsaved.is_empty() {
+            return true;
+        }
+        let settlement = self.settlement(Next::Keep);
+        self.seq.fetch_add(1, Ordering::Relaxed);
+        self.shared.settler.settle(settlement).await
+    }
+
+    async fn release(&mut self, next: Next, lease: Lease) {
+        if let Next::Wait { due_at } = next {
+            self.shared.timers.expect(due_at);
+        }
+        let settlement = self.settlement(next);
+        self.shared.settler.send(Request::release(settlement, lease)).await;
+    }
+
+    async fn end(&mut self, end: End, lease: Lease) {
+        let (status, output, error) = match &end {
+            End::Completed(output) => ("completed", Some(output.to_json()), None),
+            End::Faulted(problem) => ("faulted", None, serde_json::to_vec(problem).ok()),
+            End::Cancelled => ("cancelled", None, None),
+        };
+        self.log(&end, status);
+        let hide = |text: Vec<u8>| self.shared.redactor().redact_bytes(text).into();
+        let next = Next::Ended { status, output: output.map(hide), error: error.map(hide) };
+        let settlement = self.settlement(next);
+        self.shared.settler.send(Request::release(settlement, lease)).await;
+    }
+
+    fn settlement(&mut self, next: Next) -> Settlement {
+        let entries = (!self.unsaved.is_empty()).then(|| {
+            let encoded = entry::encode(&std::mem::take(&mut self.unsaved));
+            self.shared.redactor().redact_bytes(encoded).into()
+        });
+        Settlement {
+            run_id: self.run_id,
+            workflow_id: self.workflow_id,
+            claim_id: self.claim_id,
+            seq: self.seq.load(Ordering::Relaxed),
+            entries,
+            next,
+        }
+    }
+
+    fn log(&self, end: &End, status: &'static str) {
+        let document = &self.definition.document;
+        let elapsed = Timestamp::now().duration_since(created_at(self.run_id));
+        let seconds = elapsed.as_secs_f64().max(0.0);
+        self.shared.metrics.ended(status, seconds);
+        let duration_ms = (seconds * 1000.0) as u64;
+        match end {
+            End::Faulted(problem) => {
+                tracing::warn!(
+                    target: "hookwright::run",
+                    {
+                        run.id = %self.run_id,
+                        event.id = %self.event_id,
+                        workflow.namespace = document.namespace,
+                        workflow.name = document.name,
+                        workflow.version = document.version,
+                        task.reference = problem.instance.as_deref().unwrap_or("/"),
+                        error.kind = %problem.kind,
+                        error.status = problem.status,
+                        error.title = problem.title.as_deref().unwrap_or(""),
+                        duration_ms,
+                    },
+                    "run faulted"
+                );
+            }
+            End::Completed(_) | End::Cancelled => {
+                tracing::debug!(
+                    target: "hookwright::run",
+                    {
+                        run.id = %self.run_id,
+                        event.id = %self.event_id,
+                        workflow.name = document.name,
+                        duration_ms,
+                    },
+                    "run {status}"
+                );
+            }
+        }
+    }
+}
+
+/// When a run was created: its id says so.
+pub(super) fn created_at(run_id: Id) -> Timestamp {
+    let ms = i64::try_from(run_id.made_at_ms()).unwrap_or(i64::MAX);
+    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// What is needed to fault a run whose task panicked.
+struct Lost {
+    run_id: Id,
+    workflow_id: i32,
+    claim_id: i64,
+}
+
+impl Lost {
+    fn of(begun: &Begun) -> Self {
+        Self { run_id: begun.run_id, workflow_id: begun.workflow_id, claim_id: begun.claim_id }
+    }
+
+    /// A panic is a fault of ours: the run is faulted with it, so that it is seen and not tried
+    /// for ever. Its number is past every row it may have written.
+    async fn settle(&self, shared: &Shared) {
+        tracing::error!(run.id = %self.run_id, "the server failed while driving a run");
+        shared.metrics.ended("faulted", 0.0);
+        let problem = Problem::new(Kind::Runtime, "the server failed while driving this run");
+        let settlement = Settlement {
+            run_id: self.run_id,
+            workflow_id: self.workflow_id,
+            claim_id: self.claim_id,
+            seq: i32::MAX,
+            entries: None,
+            next: Next::Ended {
+                status: "faulted",
+                output: None,
+                error: serde_json::to_vec(&problem).ok().map(Into::into),
+            },
+        };
+        shared.settler.settle(settlement).await;
+    }
+}

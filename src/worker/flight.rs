@@ -1,0 +1,145 @@
+//! The effects of one run that are being performed right now.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::future::{AbortHandle, Abortable, Aborted};
+use futures_util::stream::FuturesUnordered;
+use jiff::Timestamp;
+
+use super::Shared;
+use crate::call::{Identity, Performed};
+use crate::id::Id;
+use crate::run::{Change, Effect, Key};
+use crate::store::Next;
+
+/// How long a call waits for its turn when too many already wait for an undeclared destination.
+const CROWDED_PAUSE: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
+
+type Performing = Pin<Box<dyn Future<Output = Option<(Key, Performed)>> + Send>>;
+
+/// Effects in flight, by key.
+pub struct Flight<'a> {
+    shared: &'a Arc<Shared>,
+    run_id: Id,
+    claim_id: i64,
+    performing: FuturesUnordered<Abortable<Performing>>,
+    aborts: HashMap<Key, AbortHandle>,
+}
+
+impl<'a> Flight<'a> {
+    /// Nothing in flight yet.
+    #[must_use]
+    pub fn new(shared: &'a Arc<Shared>, run_id: Id, claim_id: i64) -> Self {
+        let performing = FuturesUnordered::new();
+        Self { shared, run_id, claim_id, performing, aborts: HashMap::new() }
+    }
+
+    /// Whether nothing is in flight.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.aborts.is_empty()
+    }
+
+    /// Whether the effect is neither in flight nor waiting for its time.
+    #[must_use]
+    pub fn may_start(&self, effect: &Effect, now: Timestamp) -> bool {
+        effect.not_before.is_none_or(|at| at <= now) && !self.aborts.contains_key(&effect.key)
+    }
+
+    /// Drops what the run no longer wants: the losers of a race, what a timeout has interrupted.
+    pub fn keep_only(&mut self, effects: &[Effect]) {
+        if self.aborts.is_empty() {
+            return;
+        }
+        self.aborts.retain(|key, abort| {
+            let wanted = effects.iter().any(|effect| effect.key == *key);
+            if !wanted {
+                abort.abort();
+            }
+            wanted
+        });
+    }
+
+    /// Where the run should wait outside memory instead: its only wish is a call to a destination
+    /// for which too many runs of this node wait already, and which must not crowd out the others.
+    #[must_use]
+    pub fn park(&self, due: &[&Effect], now: Timestamp) -> Option<Next> {
+        let [effect] = due else { return None };
+        if !self.is_empty() {
+            return None;
+        }
+        let destination = self.shared.destinations.of(effect);
+        if destination.waiting() < self.shared.waiting_max {
+            return None;
+        }
+        self.shared.metrics.parked.inc();
+        match destination.id() {
+            0 => Some(Next::Wait { due_at: now.saturating_add(CROWDED_PAUSE).unwrap_or(now) }),
+            destination_id => Some(Next::Ready { destination_id }),
+        }
+    }
+
+    /// Performs an effect as soon as its destination has a place for it.
+    pub fn start(&mut self, effect: &Effect) {
+        let effect = effect.clone();
+        let key = effect.key.clone();
+        let shared = Arc::clone(self.shared);
+        let (run_id, claim_id) = (self.run_id, self.claim_id);
+        let performing: Performing = Box::pin(async move {
+            let destination = shared.destinations.of(&effect);
+            let permit = destination.acquire().await;
+            if !shared.session.covers(claim_id) {
+                return None;
+            }
+            let idempotency_key = run_id.derive(&effect.key.idempotency_name());
+            let identity = Identity { run_id, idempotency_key };
+            let performed = shared.destinations.perform(&effect, &destination, identity, permit);
+            Some((effect.key.clone(), performed.await))
+        });
+        let (abort, registration) = AbortHandle::new_pair();
+        self.performing.push(Abortable::new(performing, registration));
+        self.aborts.insert(key, abort);
+    }
+
+    /// Waits for the next outcome, at the latest until `wake_at`; gives what to journal. Nothing
+    /// comes where a time has come first, or where this node was fenced.
+    pub async fn next(&mut self, wake_at: Option<Timestamp>) -> Vec<Change> {
+        let pause = wake_at.map(|at| {
+            std::time::Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default()
+        });
+        let outcome = match pause {
+            Some(pause) => match tokio::time::timeout(pause, self.performing.next()).await {
+                Ok(outcome) => outcome,
+                Err(_) => return Vec::new(),
+            },
+            None => self.performing.next().await,
+        };
+        match outcome {
+            Some(Ok(Some((key, performed)))) => {
+                self.aborts.remove(&key);
+                vec![change(key, performed)]
+            }
+            // Fenced, aborted, or nothing left.
+            Some(Ok(None)) => {
+                self.aborts.clear();
+                self.performing.clear();
+                Vec::new()
+            }
+            Some(Err(Aborted)) | None => Vec::new(),
+        }
+    }
+}
+
+fn change(key: Key, performed: Performed) -> Change {
+    match performed {
+        Performed::Done { attempt, outcome } => Change::Performed { key, attempt, outcome },
+        Performed::Retry { attempt, after } => {
+            let after = jiff::SignedDuration::try_from(after).unwrap_or(jiff::SignedDuration::MAX);
+            let retry_at = Timestamp::now().saturating_add(after).unwrap_or(Timestamp::MAX);
+            Change::Attempted { key, attempt, retry_at }
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What the loops count.
+
+use prometheus::{Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+/// Buckets for how many items a transaction carries.
+const BATCH_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+
+/// Buckets for durations, in seconds.
+const SECONDS_BUCKETS: [f64; 15] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
+
+/// Metrics of the loops; names and meanings are in `docs/metrics.md`.
+pub struct Metrics {
+    pub(super) appended: IntCounter,
+    pub(super) duplicates: IntCounter,
+    pub(super) append_seconds: Histogram,
+    pub(super) append_batch_events: Histogram,
+    pub(super) handoffs_skipped: IntCounter,
+    pub(super) routed: IntCounter,
+    pub(super) ignored: IntCounter,
+    pub(super) runs_in_flight: IntGauge,
+    pub(super) parked: IntCounter,
+    pub(super) settle_batch_runs: Histogram,
+    pub(super) fenced: IntCounter,
+    pub(super) swept: IntCounter,
+    pub(super) ready_age_seconds: Gauge,
+    ended: IntCounterVec,
+    run_seconds: HistogramVec,
+}
+
+impl Metrics {
+    /// Registers the metrics.
+    ///
+    /// # Errors
+    /// Where a name is taken already.
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help: &str| -> Result<IntCounter, prometheus::Error> {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
+        let histogram = |name: &str, help: &str, buckets: &[f64]| {
+            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            let histogram = Histogram::with_opts(options)?;
+            registry.register(Box::new(histogram.clone()))?;
+            Ok::<_, prometheus::Error>(histogram)
+        };
+        let (in_flight, age, ended, seconds) = gauges(registry)?;
+        Ok(Self {
+            appended: counter("hookwright_events_appended_total", "Events stored.")?,
+            duplicates: counter("hookwright_events_duplicate_total", "Events that were there already.")?,
+            append_seconds: histogram("hookwright_append_seconds", "From handing an event in to its commit.", &SECONDS_BUCKETS)?,
+            append_batch_events: histogram("hookwright_append_batch_events", "Events in one commit.", &BATCH_BUCKETS)?,
+            handoffs_skipped: counter("hookwright_handoffs_skipped_total", "Stored events the router reads back because its queue was full.")?,
+            routed: counter("hookwright_events_routed_total", "Events routed.")?,
+            ignored: counter("hookwright_events_ignored_total", "Events no workflow was started for.")?,
+            runs_in_flight: in_flight,
+            parked: counter("hookwright_runs_parked_total", "Runs that left memory to wait for a busy destination.")?,
+            settle_batch_runs: histogram("hookwright_settle_batch_runs", "Runs in one settlement.", &BATCH_BUCKETS)?,
+            fenced: counter("hookwright_results_fenced_total", "Results dropped because the claim was lost.")?,
+            swept: counter("hookwright_claims_swept_total", "Claims taken back from dead sessions.")?,
+            ready_age_seconds: age,
+            ended,
+            run_seconds: seconds,
+        })
+    }
+
+    /// Counts a run that has ended.
+    pub(super) fn ended(&self, status: &'static str, seconds: f64) {
+        self.ended.with_label_values(&[status]).inc();
+        self.run_seconds.with_label_values(&[status]).observe(seconds);
+    }
+}
+
+type Gauges = (IntGauge, Gauge, IntCounterVec, HistogramVec);
+
+fn gauges(registry: &Registry) -> Result<Gauges, prometheus::Error> {
+    let in_flight = IntGauge::new("hookwright_runs_in_flight", "Runs this node has in memory.")?;
+    let age = Gauge::new("hookwright_ready_age_seconds", "Age of the oldest ready run.")?;
+    let ended = IntCounterVec::new(Opts::new("hookwright_runs_ended_total", "Runs that have ended, by status."), &["status"])?;
+    let options = HistogramOpts::new("hookwright_run_seconds", "From the start of a run to its end, by status.");
+    let seconds = HistogramVec::new(options.buckets(SECONDS_BUCKETS.to_vec()), &["status"])?;
+    for status in ["completed", "faulted", "cancelled"] {
+        ended.with_label_values(&[status]);
+        seconds.with_label_values(&[status]);
+    }
+    registry.register(Box::new(in_flight.clone()))?;
+    registry.register(Box::new(age.clone()))?;
+    registry.register(Box::new(ended.clone()))?;
+    registry.register(Box::new(seconds.clone()))?;
+    Ok((in_flight, age, ended, seconds))
+}

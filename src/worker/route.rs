@@ -1,0 +1,208 @@
+//! The router: from events in the inbox to runs.
+//!
+//! Events appended by this node come in memory; those of a node that died, or that found the
+//! queue full, are read back from the inbox. Either way one statement removes the inbox rows and
+//! creates the runs, so an event is routed once, by whoever gets there first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::append::{Appended, chain};
+use super::definitions::Active;
+use super::execute::{Executor, Slot};
+use super::Shared;
+use crate::event::Event;
+use crate::expression::Value;
+use crate::id::Id;
+use crate::store::{Link, NewRun, Routing, Target};
+use crate::trigger;
+use crate::workflow::Definition;
+
+/// Events routed in one transaction.
+const BATCH_EVENTS_MAX: usize = 256;
+
+/// How long an inbox row may rest before any node takes it up.
+const LEFTOVER_AFTER: Duration = Duration::from_secs(2);
+
+/// How often the inbox is looked at for such rows.
+const LEFTOVER_PERIOD: Duration = Duration::from_secs(1);
+
+/// Longest pause after a failed statement.
+const BACKOFF_MAX: Duration = Duration::from_secs(15);
+
+/// A run about to be created, claimed where a slot was free.
+struct Start {
+    run_id: Id,
+    event: usize,
+    workflow_id: i32,
+    definition: Option<Arc<Definition>>,
+    claimed: Option<(i64, Slot)>,
+}
+
+/// Routes until `events` is closed.
+pub async fn run(
+    shared: Arc<Shared>,
+    executor: Executor,
+    mut link: Link,
+    mut events: mpsc::Receiver<Appended>,
+) {
+    let mut batch = Vec::with_capacity(BATCH_EVENTS_MAX);
+    let mut looked_at = Instant::now();
+    loop {
+        let period = tokio::time::timeout(
+            LEFTOVER_PERIOD,
+            events.recv_many(&mut batch, BATCH_EVENTS_MAX),
+        );
+        if matches!(period.await, Ok(0)) {
+            return;
+        }
+        if !batch.is_empty() {
+            route(&shared, &executor, &mut link, std::mem::take(&mut batch)).await;
+        }
+        if looked_at.elapsed() >= LEFTOVER_PERIOD && events.is_empty() {
+            route_leftovers(&shared, &executor, &mut link).await;
+            looked_at = Instant::now();
+        }
+    }
+}
+
+async fn route_leftovers(shared: &Shared, executor: &Executor, link: &mut Link) {
+    loop {
+        let limit = u32::try_from(BATCH_EVENTS_MAX).unwrap_or(u32::MAX);
+        let leftovers = match link.unrouted(LEFTOVER_AFTER, limit).await {
+            Ok(leftovers) => leftovers,
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "the inbox could not be read");
+                return;
+            }
+        };
+        let count = leftovers.len();
+        let received_at = Instant::now();
+        let batch: Vec<_> = leftovers
+            .into_iter()
+            .map(|row| Appended { event: row.event, target: row.target, received_at })
+            .collect();
+        if !batch.is_empty() {
+            route(shared, executor, link, batch).await;
+        }
+        if count < BATCH_EVENTS_MAX {
+            return;
+        }
+    }
+}
+
+/// Routes one batch; tries until the database has answered.
+async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec<Appended>) {
+    let (mut starts, ignored) = decide(shared, executor, &batch).await;
+    let routing = Routing {
+        session: shared.session.id(),
+        events: batch.iter().map(|appended| appended.event.id).collect(),
+        runs: starts.iter().map(|start| new_run(start, &batch)).collect(),
+        ignored,
+    };
+    let mut pause = Duration::from_millis(100);
+    let elsewhere = loop {
+        match link.route(&routing).await {
+            Ok(elsewhere) => break elsewhere,
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "events could not be routed; trying again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(BACKOFF_MAX);
+            }
+        }
+    };
+    // Events found gone were routed by another node, or by our own statement whose answer was
+    // lost. In the second case the claims are ours without a task; `reclaim` gives them back.
+    starts.retain(|start| !elsewhere.contains(&batch[start.event].event.id));
+    shared.metrics.routed.inc_by((batch.len() - elsewhere.len()) as u64);
+    shared.metrics.ignored.inc_by(routing.ignored.len() as u64);
+    let mut queued = false;
+    for start in starts {
+        match (start.claimed, start.definition) {
+            (Some((claim_id, slot)), Some(definition)) => {
+                let appended = &batch[start.event];
+                let begun = super::execute::Begun {
+                    run_id: start.run_id,
+                    workflow_id: start.workflow_id,
+                    claim_id,
+                    input: input(&appended.event, appended.target.is_some(), &definition),
+                    definition,
+                    journal: Vec::new(),
+                    seq: 0,
+                    event_id: appended.event.id,
+                };
+                executor.start(begun, slot);
+            }
+            _ => queued = true,
+        }
+    }
+    if queued {
+        shared.wake_claims.notify_one();
+    }
+}
+
+/// The raw input of a run: the body of the event that is addressed to it, else what its schedule
+/// says of the event that matched.
+#[must_use]
+pub fn input(event: &Event, addressed: bool, definition: &Definition) -> Value {
+    if addressed {
+        return Value::from_json(&event.body).unwrap_or_default();
+    }
+    trigger::input(definition, trigger::envelope(event))
+}
+
+async fn decide(
+    shared: &Shared,
+    executor: &Executor,
+    batch: &[Appended],
+) -> (Vec<Start>, Vec<(Id, String)>) {
+    let active = shared.definitions.active();
+    let mut starts = Vec::with_capacity(batch.len());
+    let mut ignored = Vec::new();
+    for (event, appended) in batch.iter().enumerate() {
+        match appended.target {
+            Some(Target::Start { workflow_id, run_id }) => {
+                // A definition that cannot be had now leaves the run in `ready`.
+                let definition = shared.definitions.workflow(workflow_id).await.ok().flatten();
+                starts.push(Start { run_id, event, workflow_id, definition, claimed: None });
+            }
+            None => match_triggers(&active, (event, appended), &mut starts, &mut ignored),
+        }
+    }
+    for start in &mut starts {
+        if start.definition.is_some() && shared.session.is_live() {
+            start.claimed = executor.slot().map(|slot| (shared.session.next_claim_id(), slot));
+        }
+    }
+    (starts, ignored)
+}
+
+fn match_triggers(
+    active: &Active,
+    (event, appended): (usize, &Appended),
+    starts: &mut Vec<Start>,
+    ignored: &mut Vec<(Id, String)>,
+) {
+    let envelope = || trigger::envelope(&appended.event);
+    let matched = active.triggers.route(&appended.event, &envelope);
+    for (workflow_id, definition) in matched.starts {
+        let run_id = Id::generate();
+        let definition = Some(definition);
+        starts.push(Start { run_id, event, workflow_id, definition, claimed: None });
+    }
+    if let Some(reason) = matched.ignored {
+        ignored.push((appended.event.id, reason));
+    }
+}
+
+fn new_run(start: &Start, batch: &[Appended]) -> NewRun {
+    NewRun {
+        id: start.run_id,
+        event_id: batch[start.event].event.id,
+        workflow_id: start.workflow_id,
+        claim_id: start.claimed.as_ref().map(|(claim_id, _)| *claim_id),
+    }
+}
