@@ -35,7 +35,15 @@ pub struct Sealed {
     pub sealed: Vec<u8>,
 }
 
-async fn put(connection: &mut PgConnection, secret: &Sealed) -> Result<(), Error> {
+async fn put(connection: &mut PgConnection, secrets: Vec<Sealed>) -> Result<(), Error> {
+    revision::raise(connection).await?;
+    for secret in &secrets {
+        put_one(connection, secret).await?;
+    }
+    Ok(())
+}
+
+async fn put_one(connection: &mut PgConnection, secret: &Sealed) -> Result<(), Error> {
     let done = sqlx::query(
         "insert into secrets (name, version, kek_id, wrapped_key, sealed) \
          values ($1, $2, $3, $4, $5) on conflict (name) do update \
@@ -78,16 +86,8 @@ impl Store {
     /// [`Error::Conflict`] where one of them was changed since its version was asked for: ask
     /// again and seal again.
     pub async fn put_secrets(&self, secrets: Vec<Sealed>) -> Result<(), Error> {
-        self.transaction(move |connection| {
-            Box::pin(async move {
-                revision::raise(connection).await?;
-                for secret in &secrets {
-                    put(connection, secret).await?;
-                }
-                Ok(())
-            })
-        })
-        .await
+        self.transaction(move |connection| Box::pin(put(connection, secrets)))
+            .await
     }
 
     /// Forgets a secret. Whether there was one.
