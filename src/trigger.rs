@@ -216,7 +216,7 @@ fn indexed<'a>(filter: &'a EventFilter, name: &str) -> Option<&'a str> {
         })
 }
 
-/// Two attributes as one key; a line feed is in no attribute and no dot stands for it.
+/// Two attributes as one key; no dot stands for a line feed, and what is found is judged again.
 fn both(kind: &str, source: &str) -> String {
     format!("{kind}\n{source}")
 }

@@ -33,8 +33,12 @@ def split_($re; $flags):
 
 # The text that is not a time stays out of the message.
 def strptime($f): try __strptime($f) catch error("the text does not fit the time format");
-def strftime($f): try __strftime($f) catch error("not a time, or not a time format");
-def mktime: try __mktime catch error("mktime takes the broken down time of gmtime");
-def gmtime: try __gmtime catch error("gmtime takes seconds since 1970");
+def __moment:
+  if type == "number" then select(. > -377705116800 and . < 253402300800)
+  elif type == "array" then select(.[1] | type == "number" and . >= 0 and . < 12)
+  else . end;
+def strftime($f): try (first(__moment, error) | __strftime($f)) catch error("not a time, or not a time format");
+def mktime: try (first(__moment, error) | __mktime) catch error("mktime takes the broken down time of gmtime");
+def gmtime: try (first(__moment, error) | __gmtime) catch error("gmtime takes seconds since 1970");
 def fromdateiso8601: try __fromdateiso8601 catch error("not a date in ISO 8601 form");
-def todateiso8601: try __todateiso8601 catch error("not seconds since 1970");
+def todateiso8601: try (first(__moment, error) | __todateiso8601) catch error("not seconds since 1970");

@@ -27,6 +27,10 @@ const ABSENT: [&str; 8] = [
     "error_empty",
 ];
 
+/// What a call of a function that may call itself costs, in bytes. jaq keeps arguments in linked
+/// lists and drops those recursively: this bounds their length, so that the stack is enough.
+const CALL_BYTES: usize = 256;
+
 /// Reached through a definition of the same name in `prelude.jq`, which bounds what they cost or
 /// keeps the data they complain about out of the message.
 const WRAPPED: [(&str, &str); 13] = [
@@ -91,7 +95,7 @@ pub(super) fn ours_replace() -> impl Iterator<Item = (&'static str, usize)> {
 fn ours() -> Vec<Filter<RunPtr<Data>>> {
     vec![
         ("__tick", v(0), |_| {
-            tick();
+            charge(CALL_BYTES);
             bome(Ok(Metered(Val::Null)))
         }),
         ("__nan", v(0), |_| bome(Ok(Metered::from(f64::NAN)))),
@@ -146,7 +150,7 @@ fn from_json(value: &Val) -> ValR<Metered> {
     read.map_err(|e| metered::error(format_args!("cannot parse the text as JSON: {e}")))
 }
 
-fn to_number(value: Metered) -> ValR<Metered> {
+pub(super) fn to_number(value: Metered) -> ValR<Metered> {
     let parsed = match &value.0 {
         Val::Num(_) => return Ok(value),
         Val::TStr(text) => {
@@ -162,7 +166,7 @@ fn to_number(value: Metered) -> ValR<Metered> {
     parsed.map(Metered).ok_or_else(say)
 }
 
-fn length(value: Metered) -> ValR<Metered> {
+pub(super) fn length(value: Metered) -> ValR<Metered> {
     let length = match &value.0 {
         Val::Null => 0,
         Val::Bool(_) => return Err(metered::error("boolean has no length")),
@@ -184,7 +188,7 @@ pub(super) fn characters(text: &[u8]) -> usize {
     text.iter().filter(|b| (**b & 0xc0) != 0x80).count()
 }
 
-fn has(value: &Val, key: &Val) -> ValR<Metered> {
+pub(super) fn has(value: &Val, key: &Val) -> ValR<Metered> {
     let found = match (value, key) {
         (Val::Obj(members), Val::TStr(_) | Val::BStr(_)) => members.contains_key(key),
         (Val::Arr(items), Val::Num(Num::Int(i))) => {
@@ -285,7 +289,7 @@ fn search(value: &Val, wanted: &Val) -> ValR<Metered> {
     ))
 }
 
-fn join(items: &Val, separator: &Val) -> ValR<Metered> {
+pub(super) fn join(items: &Val, separator: &Val) -> ValR<Metered> {
     let (Val::Arr(items), Val::TStr(separator)) = (items, separator) else {
         let (of, with) = (kind(items), kind(separator));
         return Err(metered::error(format_args!("cannot join {of} with {with}")));

@@ -5,8 +5,10 @@
 //! division by zero). Its `Display` prints a type name: jaq puts values into its error messages,
 //! and no error of ours may carry data.
 
+mod compare;
+mod operators;
+
 use std::cell::RefCell;
-use std::cmp::Ordering;
 use std::fmt;
 
 use jaq_core::box_iter::{BoxIter, box_once};
@@ -17,6 +19,7 @@ use jaq_json::{Map, Num, Rc, Val};
 use super::budget::{charge, scan, tick};
 use super::json;
 use super::value::kind;
+pub(super) use compare::{compare, equal};
 
 /// What a container costs beyond its items, in bytes.
 const CONTAINER_BYTES: usize = 64;
@@ -25,6 +28,9 @@ const CONTAINER_BYTES: usize = 64;
 const NESTING_BYTES: usize = 512;
 const ITEM_BYTES: usize = 16;
 const MEMBER_BYTES: usize = 48;
+/// What a step into a value costs: jaq keeps the path to it in a linked list that it drops
+/// recursively, and this bounds its length.
+const STEP_BYTES: usize = 64;
 
 /// What filters are compiled for.
 pub(super) type Data = jaq_core::data::JustLut<Metered>;
@@ -101,85 +107,6 @@ fn charge_nesting(value: &Val) {
     }
 }
 
-/// jq's order, counted: comparing is where sorting and searching spend their time.
-pub(super) fn compare(a: &Val, b: &Val) -> Ordering {
-    tick();
-    match (a, b) {
-        (Val::Arr(x), Val::Arr(y)) => {
-            let pairs = x.iter().zip(y.iter());
-            let first = pairs
-                .map(|(x, y)| compare(x, y))
-                .find(|order| order.is_ne());
-            first.unwrap_or_else(|| x.len().cmp(&y.len()))
-        }
-        (Val::Obj(x), Val::Obj(y)) => compare_objects(x, y),
-        _ => {
-            scan(size(a).min(size(b)));
-            a.cmp(b)
-        }
-    }
-}
-
-/// First by the sorted names, then by the values in that order.
-fn compare_objects(x: &Map, y: &Map) -> Ordering {
-    let sorted = |members: &Map| {
-        charge(members.len() * ITEM_BYTES);
-        scan(members.len() * MEMBER_BYTES);
-        let mut sorted: Vec<_> = members
-            .iter()
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect();
-        sorted.sort_by(|(x, _), (y, _)| x.cmp(y));
-        sorted
-    };
-    let (x, y) = (sorted(x), sorted(y));
-    let names = x.iter().map(|(k, _)| k).cmp(y.iter().map(|(k, _)| k));
-    names.then_with(|| {
-        let pairs = x.iter().zip(y.iter());
-        let first = pairs
-            .map(|((_, x), (_, y))| compare(x, y))
-            .find(|order| order.is_ne());
-        first.unwrap_or(Ordering::Equal)
-    })
-}
-
-/// jq's equality, counted.
-pub(super) fn equal(a: &Val, b: &Val) -> bool {
-    tick();
-    match (a, b) {
-        (Val::Arr(x), Val::Arr(y)) => {
-            x.len() == y.len() && x.iter().zip(y.iter()).all(|(x, y)| equal(x, y))
-        }
-        (Val::Obj(x), Val::Obj(y)) => {
-            x.len() == y.len() && x.iter().all(|(k, x)| y.get(k).is_some_and(|y| equal(x, y)))
-        }
-        _ => {
-            scan(size(a).min(size(b)));
-            a == b
-        }
-    }
-}
-
-impl PartialEq for Metered {
-    fn eq(&self, other: &Self) -> bool {
-        equal(&self.0, &other.0)
-    }
-}
-
-impl Eq for Metered {}
-
-impl PartialOrd for Metered {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Metered {
-    fn cmp(&self, other: &Self) -> Ordering {
-        compare(&self.0, &other.0)
-    }
-}
-
 impl From<bool> for Metered {
     fn from(b: bool) -> Self {
         Self(b.into())
@@ -231,150 +158,6 @@ impl FromIterator<Metered> for Metered {
             charge(NESTING_BYTES);
         }
         Self(value)
-    }
-}
-
-/// An operator: its cost in bytes, then `Val`'s own, with an error that names types only.
-macro_rules! operator {
-    ($trait:ident, $method:ident, $symbol:literal, $compute:expr) => {
-        impl std::ops::$trait for Metered {
-            type Output = ValR<Self>;
-            fn $method(self, other: Self) -> ValR<Self> {
-                tick();
-                let (l, r) = (kind(&self.0), kind(&other.0));
-                let result: Result<Val, ()> = $compute(self.0, other.0);
-                let say = |()| error(format_args!("cannot calculate {l} {} {r}", $symbol));
-                result.map(Metered).map_err(say)
-            }
-        }
-    };
-}
-
-operator!(Add, add, "+", |l: Val, r: Val| {
-    charge(copied(&l) + size(&r));
-    (l + r).map_err(drop)
-});
-operator!(Sub, sub, "-", subtract);
-operator!(Mul, mul, "*", multiply);
-
-fn subtract(l: Val, r: Val) -> Result<Val, ()> {
-    charge(size(&l));
-    let (Val::Arr(l), Val::Arr(r)) = (&l, &r) else {
-        return (l - r).map_err(drop);
-    };
-    let mut without: Vec<&Val> = r.iter().collect();
-    without.sort_by(|x, y| compare(x, y));
-    let kept = l
-        .iter()
-        .filter(|item| without.binary_search_by(|x| compare(x, item)).is_err());
-    Ok(kept.cloned().collect())
-}
-
-fn multiply(l: Val, r: Val) -> Result<Val, ()> {
-    let repeated = |text: &[u8], n: &Num| match n {
-        Num::Int(n) => text.len().saturating_mul(usize::try_from(*n).unwrap_or(0)),
-        Num::BigInt(_) => usize::MAX,
-        _ => text.len(),
-    };
-    match (l, r) {
-        (Val::Obj(mut l), Val::Obj(r)) => {
-            merge(&mut l, &r);
-            Ok(Val::Obj(l))
-        }
-        // Multiplying digits takes time by the product of their numbers.
-        (Val::Num(Num::BigInt(x)), Val::Num(Num::BigInt(y))) => {
-            let bytes = |bits: u64| (bits / 8) as usize;
-            charge(bytes(x.bits()) + bytes(y.bits()));
-            scan(bytes(x.bits()).saturating_mul(bytes(y.bits())));
-            (Val::Num(Num::BigInt(x)) * Val::Num(Num::BigInt(y))).map_err(drop)
-        }
-        (Val::TStr(text), Val::Num(n)) | (Val::Num(n), Val::TStr(text)) => {
-            charge(repeated(&text, &n));
-            // A fraction counts as the whole number above it, as in jq.
-            let times = match jaq_std::ValT::as_f64(&Val::Num(n.clone())) {
-                Some(f) if !matches!(n, Num::Int(_) | Num::BigInt(_)) => f.ceil() as isize,
-                _ => Num::as_isize(&n).unwrap_or(isize::MAX),
-            };
-            charge(repeated(&text, &Num::Int(times)));
-            (Val::TStr(text) * Val::from(times)).map_err(drop)
-        }
-        (l, r) => {
-            charge(size(&l) + size(&r));
-            (l * r).map_err(drop)
-        }
-    }
-}
-
-/// `l * r` of objects: members that are objects on both sides are merged themselves.
-fn merge(l: &mut Rc<Map>, r: &Map) {
-    charge(CONTAINER_BYTES + (l.len() + r.len()) * MEMBER_BYTES);
-    let l = Rc::make_mut(l);
-    for (key, value) in r {
-        charge_nesting(value);
-        match (l.get_mut(key), value) {
-            (Some(Val::Obj(l)), Val::Obj(r)) => merge(l, r),
-            (Some(l), r) => *l = r.clone(),
-            (None, r) => drop(l.insert(key.clone(), r.clone())),
-        }
-    }
-}
-
-impl std::ops::Div for Metered {
-    type Output = ValR<Self>;
-    fn div(self, other: Self) -> ValR<Self> {
-        tick();
-        // Splitting a text makes a value of each part.
-        charge(size(&self.0) * 17 + size(&other.0));
-        if let (Val::Num(x), Val::Num(y)) = (&self.0, &other.0) {
-            if jaq_std::ValT::as_f64(&other.0) == Some(0.0) {
-                return Err(error("a number cannot be divided by zero"));
-            }
-            if let (Num::Int(x), Num::Int(y)) = (x, y)
-                && x.checked_rem(*y) == Some(0)
-            {
-                return Ok(Self::from(x / y));
-            }
-        }
-        let (l, r) = (kind(&self.0), kind(&other.0));
-        let say = |_| error(format_args!("cannot calculate {l} / {r}"));
-        (self.0 / other.0).map(Self).map_err(say)
-    }
-}
-
-impl std::ops::Rem for Metered {
-    type Output = ValR<Self>;
-    fn rem(self, other: Self) -> ValR<Self> {
-        tick();
-        charge(size(&self.0) + size(&other.0));
-        let (l, r) = (kind(&self.0), kind(&other.0));
-        // jq takes the remainder of whole numbers.
-        let whole = |value: &Val| match value {
-            Val::Num(Num::Float(_) | Num::Dec(_)) => jaq_std::ValT::as_f64(value)
-                .filter(|f| f.is_finite())
-                .map(|f| f as isize),
-            _ => None,
-        };
-        let x = whole(&self.0).map_or(self.0, Val::from);
-        let y = whole(&other.0).map_or(other.0, Val::from);
-        if let Val::Num(n) = &y
-            && *n == Num::Int(0)
-        {
-            return Err(error("a number cannot be divided by zero"));
-        }
-        let say = |_| error(format_args!("cannot calculate {l} % {r}"));
-        (x % y).map(Self).map_err(say)
-    }
-}
-
-impl std::ops::Neg for Metered {
-    type Output = ValR<Self>;
-    fn neg(self) -> ValR<Self> {
-        tick();
-        charge(size(&self.0));
-        let of = kind(&self.0);
-        (-self.0)
-            .map(Self)
-            .map_err(|_| error(format_args!("a {of} cannot be negated")))
     }
 }
 
@@ -491,7 +274,7 @@ impl ValT for Metered {
         charge(copied(&self.0));
         let of = kind(&self.0);
         Box::new(self.0.key_values().map(move |entry| {
-            tick();
+            charge(STEP_BYTES);
             let entry = entry.map(|(key, value)| (Self(key), Self(value)));
             entry.map_err(|_| error(format_args!("cannot iterate over {of}")))
         }))
@@ -510,7 +293,7 @@ impl ValT for Metered {
     }
 
     fn index(self, index: &Self) -> ValR<Self> {
-        tick();
+        charge(STEP_BYTES);
         let (of, with) = (kind(&self.0), kind(&index.0));
         let say = || error(format_args!("cannot index {of} with {with}"));
         match (&self.0, &index.0) {
@@ -533,7 +316,7 @@ impl ValT for Metered {
     }
 
     fn range(self, r: Range<&Self>) -> ValR<Self> {
-        tick();
+        charge(STEP_BYTES);
         match &self.0 {
             Val::Null => return Ok(self),
             // A slice of a text shares it, but has to be found.

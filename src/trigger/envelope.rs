@@ -23,10 +23,10 @@ const OWN: [&str; 7] = [
 
 /// The event as data: the JSON format of CloudEvents 1.0, `data` parsed by its media type.
 ///
-/// JSON (`application/json`, `+json`) becomes a value; forms, XML and text become a string; anything else is
-/// `data_base64`. JSON that is not JSON becomes the string it is, or `data_base64` where it is
-/// not UTF-8. Without a media type the body is JSON if it parses, else as with text. An empty
-/// body has no `data`.
+/// JSON (`application/json`, `+json`) becomes a value; forms, XML and text become a string;
+/// anything else is `data_base64`. JSON that is not JSON becomes the string it is, or
+/// `data_base64` where it is not UTF-8. Without a media type the body is JSON if it parses, else
+/// as with text. An empty body has no `data`.
 #[must_use]
 pub fn envelope(event: &Event) -> Value {
     let text = |text: &str| Value::string(text);

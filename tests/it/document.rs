@@ -225,12 +225,12 @@ fn read_sample(node: &Node) -> (Option<String>, Vec<String>) {
 
 #[test]
 fn a_reader_collects_all_faults() {
-    let text = "nam: x\ntimeout: 5\nlimit: 11\nmode: lose\nredirect: yes\nzzz: 1\n";
+    let text = "nam: x\ntimeout: P1Y\nlimit: 11\nmode: lose\nredirect: yes\nzzz: 1\n";
     let (_, faults) = read_sample(&read(text).unwrap());
     insta::assert_snapshot!(faults.join("\n"), @"
     1:1: `name` is missing here
     1:1 /nam: unknown key `nam` (did you mean `name`?)
-    2:10 /timeout: this is a number, not a duration; write it like PT1.5S, PT10M or P1DT2H, or as {seconds: 5}
+    2:10 /timeout: years and months have no fixed length; write days, such as P30D
     3:8 /limit: this must be a whole number from 1 to 10
     4:7 /mode: `lose` is not one of the words known here (did you mean `loose`?)
     5:11 /redirect: this must be true or false and is a string

@@ -44,3 +44,6 @@ mod api_definitions;
 mod api_events;
 mod api_runs;
 mod telemetry;
+mod expression;
+mod trigger;
+mod workflow;
