@@ -86,6 +86,8 @@ pub struct Parts {
     pub reload: Reload,
     /// What this node's door has counted.
     pub door: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
+    /// The `worker.tasks_max` that runs are held to: replaying must end where living does.
+    pub tasks_max: u32,
     /// Whose threads have the stacks to read definitions and evaluate expressions on.
     pub work: tokio::runtime::Handle,
 }

@@ -19,7 +19,7 @@ use super::{Error, State, bodies, starts};
 use crate::expression::Value;
 use crate::id::Id;
 use crate::problem::Problem;
-use crate::run::{self, Attempt, Change, Entry, Record, Run, Surroundings, entry};
+use crate::run::{Attempt, Change, Entry, Record, Run, Surroundings, entry};
 use crate::store::runs::{RunFilter, RunLine, Status, StoredRun};
 use crate::store::workflows::Workflow;
 use crate::worker::route;
@@ -302,7 +302,7 @@ pub(super) async fn shown(state: &State, id: Id) -> Result<Response, Error> {
         .await
         .map_err(|failure| Error::Internal(failure.into()))??;
     let (secrets, environment) = (Arc::clone(&state.secrets), Arc::clone(&state.environment));
-    let tasks_max = run::TASKS_MAX;
+    let tasks_max = state.tasks_max;
     let surroundings = Surroundings {
         tasks_max,
         id,
@@ -379,7 +379,9 @@ fn told(
 ) -> Result<Vec<u8>, serde_json::Error> {
     let line = &stored.line;
     let (event, addressed) = (&stored.event.event, stored.event.target.is_some());
-    let input = definition.as_deref().map(|definition| route::input(event, addressed, definition));
+    let input = definition
+        .as_deref()
+        .map(|definition| route::input(event, addressed, definition));
     let input = input.unwrap_or_default();
     let raw_input = raw(&input.to_json());
     let told = replay(stored, definition, surroundings, input);
