@@ -9,9 +9,6 @@ mod container;
 mod document;
 mod egress;
 mod expression;
-//! All integration tests in one binary: one module per area.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 mod postgres;
 mod replay;
 mod run;
@@ -29,22 +26,12 @@ mod store_recovery;
 mod telemetry;
 mod tidy;
 mod transcript;
-mod document;
 mod workflow;
-mod expression;
-mod transcript;
-mod run;
 mod run_catch;
 mod run_journal;
-mod replay;
-mod config;
-mod secrets;
 mod api;
 mod api_access;
 mod api_definitions;
 mod api_events;
 mod api_runs;
-mod telemetry;
-mod expression;
 mod trigger;
-mod workflow;
