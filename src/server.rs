@@ -240,6 +240,7 @@ impl World {
             environment: Arc::clone(&environment),
             secrets: named_secrets(&secrets),
             redactor: redactor(&secrets),
+            tasks_max: settings.run.tasks_max,
             metrics,
             node: node_name(),
         };

@@ -59,8 +59,6 @@ pub struct Config {
     pub route_queue_events_max: usize,
     /// Runs in flight on this node.
     pub runs_in_flight_max: usize,
-    /// Executions of tasks in one run; one more faults it.
-    pub tasks_max: u32,
     /// Connections that settle.
     pub settle_connections: usize,
     /// Threads that evaluate expressions.
@@ -96,6 +94,8 @@ pub struct Parts {
     pub secrets: Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>,
     /// The redactor for what is written down, as of now.
     pub redactor: Arc<dyn Fn() -> Arc<Redactor> + Send + Sync>,
+    /// Executions of tasks in one run; one more faults it.
+    pub tasks_max: u32,
     /// What to count.
     pub metrics: Arc<Metrics>,
     /// Name of this node in the sessions table.
@@ -195,7 +195,7 @@ impl Worker {
             timers: timers::Timers::default(),
             wake_claims: Notify::new(),
             held: Held::default(),
-            tasks_max: config.tasks_max,
+            tasks_max: parts.tasks_max,
             waiting_max: config.runs_in_flight_max.div_ceil(4),
         });
         let slots = config.runs_in_flight_max;

@@ -206,7 +206,7 @@ pub fn api_parts(world: &Arc<World>, settings: &Settings) -> api::Parts {
             Box::pin(async move { all(&world).await })
         }),
         door: Arc::new(move || serde_json::to_value(counters.tally()).unwrap_or_default()),
-        tasks_max: settings.worker.tasks_max,
+        tasks_max: settings.run.tasks_max,
         work: world.work.clone(),
     }
 }

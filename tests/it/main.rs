@@ -3,6 +3,12 @@
     clippy::unwrap_used,
     reason = "a test that cannot go on fails where it stands"
 )]
+
+mod api;
+mod api_access;
+mod api_definitions;
+mod api_events;
+mod api_runs;
 mod call;
 mod config;
 mod container;
@@ -26,12 +32,5 @@ mod store_recovery;
 mod telemetry;
 mod tidy;
 mod transcript;
-mod workflow;
-mod run_catch;
-mod run_journal;
-mod api;
-mod api_access;
-mod api_definitions;
-mod api_events;
-mod api_runs;
 mod trigger;
+mod workflow;
