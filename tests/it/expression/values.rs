@@ -157,7 +157,7 @@ proptest! {
         let text = value.to_json();
         let again = Value::from_json(&text).unwrap();
         prop_assert_eq!(&again, &value);
-        prop_assert_eq!(again.to_json(), text.clone());
+        prop_assert_eq!(&again.to_json(), &text);
         let theirs: serde_json::Value = serde_json::from_slice(&text).unwrap();
         prop_assert_eq!(Value::from_serde(&theirs), value);
     }
