@@ -209,11 +209,10 @@ async fn define(client: &Client, crm: &Crm) -> anyhow::Result<()> {
 async fn finished(client: &Client, event: &str) -> anyhow::Result<Value> {
     let end = Instant::now() + PATIENCE;
     loop {
-        let page = client
-            .ask("GET", &format!("/api/v1/runs?event={event}"), None)
+        let told = client
+            .ask("GET", &format!("/api/v1/events/{event}"), None)
             .await?;
-        let id = page["items"][0]["id"].as_str().map(str::to_owned);
-        if let Some(id) = id {
+        if let Some(id) = told["runs"][0].as_str() {
             let run = client
                 .ask("GET", &format!("/api/v1/runs/{id}"), None)
                 .await?;
