@@ -303,6 +303,8 @@ fn node_name() -> String {
 /// Binds the listener. Without any API key the server is open to whoever reaches it, so it then
 /// listens on loopback only, and says so.
 async fn bind(world: &World, settings: &Settings) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let (store, environment) = (&world.store, &world.environment);
+    api::access::record_configured(store, environment, &settings.api.admin_key).await?;
     let mut wanted = settings.http.listen;
     if !wanted.ip().is_loopback() && !world.store.has_api_keys().await? {
         let ip = if wanted.is_ipv6() {
