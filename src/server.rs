@@ -196,10 +196,9 @@ async fn open_store(
     settings: &Settings,
     options: &Options,
 ) -> anyhow::Result<(Store, Option<Managed>)> {
-    use secrecy::ExposeSecret;
-    let (url, managed) = match &settings.store.url {
-        Some(url) if !url.expose_secret().is_empty() => (url.expose_secret().to_owned(), None),
-        _ => {
+    let (url, managed) = match settings.store.given_url() {
+        Some(url) => (url.to_owned(), None),
+        None => {
             let managed = Managed::start(&options.data_dir).await?;
             (managed.url().to_owned(), Some(managed))
         }
