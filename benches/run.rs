@@ -1,4 +1,4 @@
-//! What the engine costs: a webhook that becomes a call, and long runs, in proportion to their length.
+//! What the engine costs: a webhook that becomes a call, and long runs by their length.
 //!
 //! `cargo bench --bench run`. Compare `sequential_calls` with itself: per call it must stay flat.
 

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use axum::Router;
 use serde::Deserialize;
 
-use crate::expression::Value;
+use crate::run;
 use crate::secret::{Keyring, Redactor};
 use crate::store::{self, Store};
 use crate::worker::{Appender, Definitions, Endings};
@@ -77,7 +77,7 @@ pub struct Parts {
     /// Seals secrets.
     pub keyring: Arc<Keyring>,
     /// Resolves `$secrets.<name>` for replaying runs.
-    pub secrets: Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>,
+    pub secrets: Arc<run::Resolve>,
     /// The redactor of now: what replaying shows may hold secrets.
     pub redactor: Arc<dyn Fn() -> Arc<Redactor> + Send + Sync>,
     /// Reads sources and destinations.
@@ -86,6 +86,8 @@ pub struct Parts {
     pub reload: Reload,
     /// What this node's door has counted.
     pub door: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
+    /// The `worker.tasks_max` that runs are held to: replaying must end where living does.
+    pub tasks_max: u32,
     /// Whose threads have the stacks to read definitions and evaluate expressions on.
     pub work: tokio::runtime::Handle,
 }
@@ -154,7 +156,6 @@ pub fn routes() -> routes::Routes {
 }
 
 /// The router of the API. Unknown paths below [`PREFIX`] and wrong methods are problems, too.
-#[must_use]
 pub fn router(parts: Parts) -> Router {
     let (router, operations) = routes().finish();
     let body_bytes_max = parts.config.body_bytes_max;

@@ -91,9 +91,9 @@ impl Common {
     /// The data directory: the one named, else `./data`, else where a root server can have one.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
-        self.data_dir.clone().unwrap_or_else(|| {
-            crate::store::managed::default_dir(std::path::Path::new("data"))
-        })
+        self.data_dir
+            .clone()
+            .unwrap_or_else(|| crate::store::managed::default_dir(std::path::Path::new("data")))
     }
 }
 
@@ -101,7 +101,9 @@ impl Common {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(run(cli.command)),
         Err(error) => Err(error.into()),

@@ -110,7 +110,9 @@ impl Server {
         if let Some(dir) = &options.definitions {
             reload::apply(&world, dir).await?;
         }
-        reload::all(&world).await.context("definitions could not be loaded")?;
+        reload::all(&world)
+            .await
+            .context("definitions could not be loaded")?;
         let metrics = Arc::new(Metrics::new(registry)?);
         let probes = Arc::new(probes::Probes::default());
         let (listener, address) = bind(&world, &settings).await?;
@@ -125,7 +127,17 @@ impl Server {
         tracing::info!(address = %address, environment = settings.environment, "ready");
         let drain = settings.drain;
         let work = Some(work);
-        Ok(Self { address, world, probes, accepting, stop, watching, work, managed, drain })
+        Ok(Self {
+            address,
+            world,
+            probes,
+            accepting,
+            stop,
+            watching,
+            work,
+            managed,
+            drain,
+        })
     }
 
     /// Drains in order (RELIABILITY L3): not ready at once; new connections for a grace period,
@@ -139,10 +151,16 @@ impl Server {
         }
         self.stop.cancel();
         let connections = Duration::from_millis(self.drain.connections_ms);
-        if tokio::time::timeout(connections, &mut self.accepting).await.is_err() {
+        if tokio::time::timeout(connections, &mut self.accepting)
+            .await
+            .is_err()
+        {
             self.accepting.abort();
         }
-        self.world.worker.drain(Duration::from_millis(self.drain.runs_ms)).await;
+        self.world
+            .worker
+            .drain(Duration::from_millis(self.drain.runs_ms))
+            .await;
         self.watching.cancel();
         self.shut_down().await;
         tracing::info!("stopped");
@@ -222,6 +240,7 @@ impl World {
             environment: Arc::clone(&environment),
             secrets: named_secrets(&secrets),
             redactor: redactor(&secrets),
+            tasks_max: settings.run.tasks_max,
             metrics,
             node: node_name(),
         };
@@ -248,32 +267,36 @@ fn named_secrets(secrets: &Arc<Secrets>) -> Arc<dyn Fn(&str) -> Option<Value> + 
     Arc::new(move |name| {
         let secret = secrets.named(name)?;
         let text = secret.expose_secret();
-        let parsed = Value::from_json(text.as_bytes()).ok().filter(Value::is_object);
+        let parsed = Value::from_json(text.as_bytes())
+            .ok()
+            .filter(Value::is_object);
         Some(parsed.unwrap_or_else(|| Value::string(text)))
     })
 }
 
-fn redactor(
-    secrets: &Arc<Secrets>,
-) -> Arc<dyn Fn() -> Arc<crate::secret::Redactor> + Send + Sync> {
+fn redactor(secrets: &Arc<Secrets>) -> Arc<dyn Fn() -> Arc<crate::secret::Redactor> + Send + Sync> {
     let secrets = Arc::clone(secrets);
     Arc::new(move || secrets.redactor())
 }
 
 fn redact_logs(secrets: &Arc<Secrets>) {
     let secrets = Arc::clone(secrets);
-    telemetry::set_redactor(move |text| {
-        match secrets.redactor().redact(text) {
-            std::borrow::Cow::Borrowed(_) => std::borrow::Cow::Borrowed(text),
-            std::borrow::Cow::Owned(hidden) => std::borrow::Cow::Owned(hidden),
-        }
+    telemetry::set_redactor(move |text| match secrets.redactor().redact(text) {
+        std::borrow::Cow::Borrowed(_) => std::borrow::Cow::Borrowed(text),
+        std::borrow::Cow::Owned(hidden) => std::borrow::Cow::Owned(hidden),
     });
 }
 
 /// Host name and process, for the sessions table and the log.
 fn node_name() -> String {
-    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    format!("{}/{}", host.as_deref().unwrap_or("node"), std::process::id())
+    let host = nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok());
+    format!(
+        "{}/{}",
+        host.as_deref().unwrap_or("node"),
+        std::process::id()
+    )
 }
 
 /// Binds the listener. Without any API key the server is open to whoever reaches it, so it then
@@ -281,7 +304,11 @@ fn node_name() -> String {
 async fn bind(world: &World, settings: &Settings) -> anyhow::Result<(TcpListener, SocketAddr)> {
     let mut wanted = settings.http.listen;
     if !wanted.ip().is_loopback() && !world.store.has_api_keys().await? {
-        let ip = if wanted.is_ipv6() { [0, 0, 0, 0, 0, 0, 0, 1].into() } else { [127, 0, 0, 1].into() };
+        let ip = if wanted.is_ipv6() {
+            [0, 0, 0, 0, 0, 0, 0, 1].into()
+        } else {
+            [127, 0, 0, 1].into()
+        };
         wanted.set_ip(ip);
         tracing::warn!(
             asked = %settings.http.listen,
@@ -289,9 +316,9 @@ async fn bind(world: &World, settings: &Settings) -> anyhow::Result<(TcpListener
             "there is no API key, so the server listens on loopback only; make one with `hookwright keys create`, then start again"
         );
     }
-    let listener = TcpListener::bind(wanted)
-        .await
-        .with_context(|| format!("cannot listen on {wanted}: set http.listen or --listen to a free address"))?;
+    let listener = TcpListener::bind(wanted).await.with_context(|| {
+        format!("cannot listen on {wanted}: set http.listen or --listen to a free address")
+    })?;
     let address = listener.local_addr()?;
     Ok((listener, address))
 }

@@ -220,6 +220,3 @@ fn indexed<'a>(filter: &'a EventFilter, name: &str) -> Option<&'a str> {
 fn both(kind: &str, source: &str) -> String {
     format!("{kind}\n{source}")
 }
-
-/// Input.
-pub fn input(_definition: &Definition, envelope: Value) -> Value { Value::array(vec![envelope]) }

@@ -54,7 +54,9 @@ pub struct Door {
 
 /// The routes of the door.
 pub fn router(door: Door) -> Router {
-    Router::new().route("/hooks/{source}", axum::routing::any(receive)).with_state(door)
+    Router::new()
+        .route("/hooks/{source}", axum::routing::any(receive))
+        .with_state(door)
 }
 
 /// A delivery that is not taken, and what its sender is told.
@@ -72,17 +74,30 @@ async fn receive(
 ) -> Response {
     let received_at = Instant::now();
     let source = door.sources.get(&name);
-    let label = source.as_ref().map_or("unknown", |source| source.name.as_str()).to_owned();
+    let label = source
+        .as_ref()
+        .map_or("unknown", |source| source.name.as_str())
+        .to_owned();
     door.counters.received(&label);
     let taken = take(&door, source, request).await;
     match taken {
-        Ok(Taken::Stored { id, duplicate, answer }) => {
-            door.counters.stored(&label, duplicate, received_at.elapsed());
+        Ok(Taken::Stored {
+            id,
+            duplicate,
+            answer,
+        }) => {
+            door.counters
+                .stored(&label, duplicate, received_at.elapsed());
             if let Some(answer) = answer {
                 return answer;
             }
             let body = format!("{{\"id\":\"{id}\"}}");
-            (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+            (
+                StatusCode::OK,
+                [(header::CONTENT_TYPE, "application/json")],
+                body,
+            )
+                .into_response()
         }
         Ok(Taken::Answered(response)) => {
             door.counters.answered(&label);
@@ -106,7 +121,11 @@ async fn receive(
 
 /// What became of a good delivery.
 enum Taken {
-    Stored { id: Id, duplicate: bool, answer: Option<Response> },
+    Stored {
+        id: Id,
+        duplicate: bool,
+        answer: Option<Response>,
+    },
     /// A handshake, answered at once; nothing is stored.
     Answered(Response),
 }
@@ -123,8 +142,13 @@ async fn take(
         // The signature is over the bytes as sent, and a compressed body has no honest size.
         return Err(Refusal::Rejected(Rejection::ContentEncoding));
     }
-    let body = read(body, &parts.headers, &door.config).await.map_err(Refusal::Rejected)?;
-    let path_and_query = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let body = read(body, &parts.headers, &door.config)
+        .await
+        .map_err(Refusal::Rejected)?;
+    let path_and_query = parts
+        .uri
+        .path_and_query()
+        .map_or("/", http::uri::PathAndQuery::as_str);
     let delivery = Delivery {
         method: &parts.method,
         path_and_query,
@@ -141,14 +165,24 @@ async fn take(
         source::Admitted::Event(new) => new,
         source::Admitted::Handshake(response) => return Ok(Taken::Answered(response)),
     };
-    let receipt = door.appender.append(*new).await.map_err(Refusal::Unavailable)?;
+    let receipt = door
+        .appender
+        .append(*new)
+        .await
+        .map_err(Refusal::Unavailable)?;
     let answer = source.acknowledgement();
-    Ok(Taken::Stored { id: receipt.id, duplicate: receipt.duplicate, answer })
+    Ok(Taken::Stored {
+        id: receipt.id,
+        duplicate: receipt.duplicate,
+        answer,
+    })
 }
 
 /// Reads the body as it is, within the limits of size and time.
 async fn read(body: Body, headers: &HeaderMap, config: &Config) -> Result<Bytes, Rejection> {
-    let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let declared = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok());
     let declared = declared.and_then(|length| length.parse::<usize>().ok());
     if declared.is_some_and(|length| length > config.body_bytes_max) {
         return Err(Rejection::BodyTooLarge);
@@ -179,20 +213,27 @@ fn pretend(delivery: &Delivery<'_>) {
 fn reject(rejection: Rejection) -> Response {
     let (status, detail) = match rejection {
         Rejection::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
-        Rejection::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
+        Rejection::BodyTimeout => (
+            StatusCode::REQUEST_TIMEOUT,
+            "the body did not arrive in time",
+        ),
         Rejection::BodyIncomplete => (StatusCode::BAD_REQUEST, "the body is incomplete"),
-        Rejection::ContentEncoding => {
-            (StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the body without Content-Encoding")
-        }
+        Rejection::ContentEncoding => (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send the body without Content-Encoding",
+        ),
         // One answer for all: a stranger learns nothing of what exists or how close he came.
-        Rejection::UnknownSource | Rejection::Signature(_) => {
-            (StatusCode::UNAUTHORIZED, "the delivery could not be verified")
-        }
+        Rejection::UnknownSource | Rejection::Signature(_) => (
+            StatusCode::UNAUTHORIZED,
+            "the delivery could not be verified",
+        ),
     };
     let mut response = Problem::http(status, detail).into_response();
     if matches!(rejection, Rejection::BodyTimeout | Rejection::BodyTooLarge) {
         // What is left of the body is not read.
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }

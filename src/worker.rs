@@ -59,8 +59,6 @@ pub struct Config {
     pub route_queue_events_max: usize,
     /// Runs in flight on this node.
     pub runs_in_flight_max: usize,
-    /// Executions of tasks in one run; one more faults it.
-    pub tasks_max: u32,
     /// Connections that settle.
     pub settle_connections: usize,
     /// Threads that evaluate expressions.
@@ -96,6 +94,8 @@ pub struct Parts {
     pub secrets: Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>,
     /// The redactor for what is written down, as of now.
     pub redactor: Arc<dyn Fn() -> Arc<Redactor> + Send + Sync>,
+    /// Executions of tasks in one run; one more faults it.
+    pub tasks_max: u32,
     /// What to count.
     pub metrics: Arc<Metrics>,
     /// Name of this node in the sessions table.
@@ -132,15 +132,26 @@ struct Held(Mutex<HashSet<i64>>);
 
 impl Held {
     fn insert(&self, claim_id: i64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(claim_id);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(claim_id);
     }
 
     fn remove(&self, claim_id: i64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&claim_id);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&claim_id);
     }
 
     fn claim_ids(&self) -> Vec<i64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .copied()
+            .collect()
     }
 
     fn count(&self) -> usize {
@@ -184,12 +195,19 @@ impl Worker {
             timers: timers::Timers::default(),
             wake_claims: Notify::new(),
             held: Held::default(),
-            tasks_max: config.tasks_max,
+            tasks_max: parts.tasks_max,
             waiting_max: config.runs_in_flight_max.div_ceil(4),
         });
         let slots = config.runs_in_flight_max;
         let executor = execute::Executor::new(Arc::clone(&shared), slots, work.clone());
-        let this = Self { appender, endings, session, shared, executor, store };
+        let this = Self {
+            appender,
+            endings,
+            session,
+            shared,
+            executor,
+            store,
+        };
         this.heartbeat(&node, &config);
         this.session.opened().await;
         let events = this.append_loops(append_queue, &config);
@@ -204,7 +222,9 @@ impl Worker {
         let mut link = self.store.link("heartbeat");
         let period = Duration::from_millis(config.heartbeat_period_ms);
         let beat = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
             match runtime {
                 Ok(runtime) => {
                     runtime.block_on(session::keep(&session, &mut link, &node, period));
@@ -212,7 +232,9 @@ impl Worker {
                 Err(error) => tracing::error!(%error, "the heartbeat cannot run"),
             }
         };
-        let started = std::thread::Builder::new().name("heartbeat".to_owned()).spawn(beat);
+        let started = std::thread::Builder::new()
+            .name("heartbeat".to_owned())
+            .spawn(beat);
         if let Err(error) = started {
             tracing::error!(%error, "the heartbeat cannot start");
         }
@@ -243,14 +265,21 @@ impl Worker {
         let queue = Arc::new(settle_queue);
         for number in 0..config.settle_connections {
             let (endings, metrics) = (Arc::clone(&self.endings), Arc::clone(&shared.metrics));
-            let (queue, link) = (Arc::clone(&queue), self.counting("settle", SETTLE_LANE + number));
+            let (queue, link) = (
+                Arc::clone(&queue),
+                self.counting("settle", SETTLE_LANE + number),
+            );
             tokio::spawn(async move { settle::run(queue, link.await, endings, metrics).await });
         }
         let (routed, runs) = (Arc::clone(shared), executor.clone());
         let link = self.counting("route", ROUTE_LANE);
         work.spawn(async move { route::run(routed, runs, link.await, events).await });
         let (store, config) = (&self.store, Arc::clone(config));
-        work.spawn(claim::run(Arc::clone(shared), executor.clone(), store.link("claim")));
+        work.spawn(claim::run(
+            Arc::clone(shared),
+            executor.clone(),
+            store.link("claim"),
+        ));
         tokio::spawn(claim::reclaim(Arc::clone(shared), store.link("reclaim")));
         tokio::spawn(timers::run(Arc::clone(shared), store.link("timers")));
         let (swept, link) = (Arc::clone(shared), self.counting("sweep", SWEEP_LANE));

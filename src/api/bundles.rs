@@ -40,10 +40,16 @@ pub fn routes(routes: Routes) -> Routes {
         About {
             summary: "Apply a set of definition files, all or nothing, and show what changed",
             query: &[
-                ("prune", "true: take out of service what the set does not have"),
+                (
+                    "prune",
+                    "true: take out of service what the set does not have",
+                ),
                 ("dryRun", "true: only show what would change"),
             ],
-            request: Some(Request { media: &["application/json"], schema: Some("DefinitionFiles") }),
+            request: Some(Request {
+                media: &["application/json"],
+                schema: Some("DefinitionFiles"),
+            }),
             answers: &[(200, Some("Plan"))],
             problems: &[400, 409, 413, 415, 422],
         },
@@ -62,15 +68,19 @@ async fn apply(
         prune: query.parse("prune")?.unwrap_or(false),
     };
     let checks = state.checks;
-    let set = state.work(move || definitions::check(files, &checks)).await?;
+    let set = state
+        .work(move || definitions::check(files, &checks))
+        .await?;
     let set = set.map_err(|error| match error {
         ReadError::Faults(faults) => invalid(faults),
         other => Error::BadRequest(other.to_string()),
     })?;
-    let plan = plan::apply(&state.store, set, mode).await.map_err(|error| match error {
-        ApplyError::Conflicts(faults) => invalid(faults),
-        ApplyError::Store(error) => error.into(),
-    })?;
+    let plan = plan::apply(&state.store, set, mode)
+        .await
+        .map_err(|error| match error {
+            ApplyError::Conflicts(faults) => invalid(faults),
+            ApplyError::Store(error) => error.into(),
+        })?;
     if plan.changes() && !mode.dry_run {
         state.changed().await;
     }
@@ -78,8 +88,13 @@ async fn apply(
 }
 
 fn shown(plan: Plan) -> Shown {
-    let line = |line: plan::Line| ShownLine { action: line.action.word(), subject: line.subject };
-    Shown { lines: plan.lines.into_iter().map(line).collect() }
+    let line = |line: plan::Line| ShownLine {
+        action: line.action.word(),
+        subject: line.subject,
+    };
+    Shown {
+        lines: plan.lines.into_iter().map(line).collect(),
+    }
 }
 
 fn invalid(faults: Vec<FileFault>) -> Error {

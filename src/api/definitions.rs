@@ -153,7 +153,10 @@ pub fn files(directory: &Path) -> Result<Vec<File>, ReadError> {
     paths.sort();
     let file = |path: PathBuf| {
         let text = text(&path)?;
-        Ok(File { path: path.strip_prefix(directory).unwrap_or(&path).to_owned(), text })
+        Ok(File {
+            path: path.strip_prefix(directory).unwrap_or(&path).to_owned(),
+            text,
+        })
     };
     paths.into_iter().map(file).collect()
 }
@@ -176,13 +179,20 @@ pub fn check(files: Vec<File>, checks: &Checks) -> Result<Vec<Defined>, ReadErro
         match definition(text, checks) {
             Ok(definition) => set.push(Defined { path, definition }),
             Err(found) => {
-                let placed = |fault| FileFault { path: path.clone(), fault };
+                let placed = |fault| FileFault {
+                    path: path.clone(),
+                    fault,
+                };
                 faults.extend(found.into_iter().map(placed));
             }
         }
     }
     twice(&set, &mut faults);
-    if faults.is_empty() { Ok(set) } else { Err(ReadError::Faults(faults)) }
+    if faults.is_empty() {
+        Ok(set)
+    } else {
+        Err(ReadError::Faults(faults))
+    }
 }
 
 fn find(directory: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> Result<(), ReadError> {

@@ -57,6 +57,9 @@ struct ShownEvent<'a> {
 /// Adds the routes of this file.
 #[must_use]
 pub fn routes(routes: Routes) -> Routes {
+    const SHOW: &str = "Show an event and what became of it";
+    const BODY: &str = "Its body, byte for byte, as a download";
+    const REPLAY: &str = "Append it again as a new event, linked by `replayof`";
     let plain = |summary, answers| About {
         summary,
         query: &[],
@@ -93,12 +96,12 @@ pub fn routes(routes: Routes) -> Routes {
             answers: &[(200, Some("[Any]"))],
             problems: &[],
         })
-        .add("get /events/{id}", show, plain("Show an event and what became of it", &[(200, Some("Event"))]))
-        .add("get /events/{id}/body", body, plain("Its body, byte for byte, as a download", &[(200, None)]))
+        .add("get /events/{id}", show, plain(SHOW, &[(200, Some("Event"))]))
+        .add("get /events/{id}/body", body, plain(BODY, &[(200, None)]))
         .add(
             "post /events/{id}/replay",
             replay,
-            plain("Append it again as a new event, linked by `replayof`", &[(202, Some("Accepted"))]),
+            plain(REPLAY, &[(202, Some("Accepted"))]),
         )
 }
 

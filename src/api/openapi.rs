@@ -57,10 +57,12 @@ pub fn document(operations: &[Operation]) -> Bytes {
 
 fn described(operation: &Operation) -> Value {
     let about = &operation.about;
+    let (permission, role) = (operation.permission, operation.role.word());
+    let needs = format!("Permission `{permission}`: role {role} or above.");
     let mut described = json!({
         "operationId": id(operation),
         "summary": about.summary,
-        "description": format!("Permission `{}`: role {} or above.", operation.permission, operation.role.word()),
+        "description": needs,
         "parameters": parameters(operation),
         "responses": responses(about),
     });

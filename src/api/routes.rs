@@ -112,7 +112,6 @@ impl Routes {
     }
 
     /// The router and the list of what it serves.
-    #[must_use]
     pub fn finish(self) -> (Router<State>, Vec<Operation>) {
         (self.router, self.operations)
     }

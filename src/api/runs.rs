@@ -19,7 +19,7 @@ use super::{Error, State, bodies, starts};
 use crate::expression::Value;
 use crate::id::Id;
 use crate::problem::Problem;
-use crate::run::{self, Attempt, Change, End, Entry, Pending, Record, Run, Surroundings, entry};
+use crate::run::{Attempt, Change, Entry, Record, Run, Surroundings, entry};
 use crate::store::runs::{RunFilter, RunLine, Status, StoredRun};
 use crate::store::workflows::Workflow;
 use crate::worker::route;
@@ -293,9 +293,16 @@ pub(super) async fn shown(state: &State, id: Id) -> Result<Response, Error> {
     let Some(stored) = state.store.run(id).await? else {
         return requested(state, id).await;
     };
-    let definition = state.definitions.workflow(stored.line.workflow_id).await?;
+    let (definitions, workflow_id) = (Arc::clone(&state.definitions), stored.line.workflow_id);
+    // It may be read anew, which needs the same stacks as replaying it.
+    let read = state
+        .work
+        .spawn(async move { definitions.workflow(workflow_id).await });
+    let definition = read
+        .await
+        .map_err(|failure| Error::Internal(failure.into()))??;
     let (secrets, environment) = (Arc::clone(&state.secrets), Arc::clone(&state.environment));
-    let tasks_max = run::TASKS_MAX;
+    let tasks_max = state.tasks_max;
     let surroundings = Surroundings {
         tasks_max,
         id,
@@ -362,7 +369,6 @@ async fn requested(state: &State, id: Id) -> Result<Response, Error> {
 /// What a replayed run says of itself.
 struct Told {
     tasks: Vec<ShownTask>,
-    pending: Option<Pending>,
     missing: Option<String>,
 }
 
@@ -373,11 +379,13 @@ fn told(
 ) -> Result<Vec<u8>, serde_json::Error> {
     let line = &stored.line;
     let (event, addressed) = (&stored.event.event, stored.event.target.is_some());
-    let input = definition.as_deref().map(|definition| route::input(event, addressed, definition));
+    let input = definition
+        .as_deref()
+        .map(|definition| route::input(event, addressed, definition));
     let input = input.unwrap_or_default();
     let raw_input = raw(&input.to_json());
     let told = replay(stored, definition, surroundings, input);
-    let status = current(line.status, told.pending.as_ref());
+    let status = line.status;
     let created_at = made_at(line.id);
     let started = status != Status::Pending;
     serde_json::to_vec(&ShownRun {
@@ -404,12 +412,18 @@ fn replay(
 ) -> Told {
     let missing = |why: String| Told {
         tasks: Vec::new(),
-        pending: None,
         missing: Some(why),
     };
     let Some(definition) = definition else {
         return missing("this version of the server cannot read the workflow".to_owned());
     };
+    if stored.line.status == Status::Pending {
+        // Replaying would show what it is going to do, as if it had been done.
+        return Told {
+            tasks: Vec::new(),
+            missing: None,
+        };
+    }
     let at = made_at(stored.line.id);
     let mut entries = vec![Entry {
         at,
@@ -425,29 +439,7 @@ fn replay(
     let tasks = run.records().iter().map(task).collect();
     Told {
         tasks,
-        pending: Some(run.pending()),
         missing: None,
-    }
-}
-
-/// The rows say who holds a run; whether one that nobody holds waits for a time, its journal says.
-fn current(stored: Status, pending: Option<&Pending>) -> Status {
-    match (stored, pending) {
-        (Status::Pending, Some(Pending::Open { effects, waits })) => {
-            let due = effects.iter().any(|effect| effect.not_before.is_none());
-            if due || waits.is_empty() {
-                Status::Pending
-            } else {
-                Status::Waiting
-            }
-        }
-        (open, Some(Pending::Ended(end))) if !open.is_final() => match end {
-            // Settled between reading its row and reading its journal.
-            End::Completed(_) => Status::Completed,
-            End::Faulted(_) => Status::Faulted,
-            End::Cancelled => Status::Cancelled,
-        },
-        _ => stored,
     }
 }
 

@@ -222,7 +222,10 @@ impl Destinations {
         let destination = destinations.find(|destination| destination.id() == number);
         // A destination that is gone holds nobody up: its runs find out when they call it.
         destination.map_or(usize::MAX, |destination| {
-            destination.gate.free().saturating_sub(destination.gate.waiting())
+            destination
+                .gate
+                .free()
+                .saturating_sub(destination.gate.waiting())
         })
     }
 

@@ -32,17 +32,28 @@ impl Apply {
     pub async fn run(&self) -> anyhow::Result<ExitCode> {
         let (_, faults) = super::check::check(&self.dir)?;
         if !faults.is_empty() {
-            faults.iter().for_each(|fault| super::say(&fault.to_string()));
+            faults
+                .iter()
+                .for_each(|fault| super::say(&fault.to_string()));
             super::say("nothing was changed");
             return Ok(ExitCode::FAILURE);
         }
         let files = definitions::files(&self.dir)?;
-        let path = format!("/api/v1/definitions?prune={}&dryRun={}", self.prune, self.dry_run);
+        let path = format!(
+            "/api/v1/definitions?prune={}&dryRun={}",
+            self.prune, self.dry_run
+        );
         let body = serde_json::to_vec(&serde_json::json!({ "files": files }))?;
         let json = [("content-type", "application/json")];
-        let answer = self.remote.client()?.send("POST", &path, Some(body), &json).await?;
+        let answer = self
+            .remote
+            .client()?
+            .send("POST", &path, Some(body), &json)
+            .await?;
         if !(200..300).contains(&answer.status) {
-            let detail = answer.body["detail"].as_str().unwrap_or("the server refused");
+            let detail = answer.body["detail"]
+                .as_str()
+                .unwrap_or("the server refused");
             super::say(&format!("{}: {detail}", answer.status));
             for error in answer.body["errors"].as_array().into_iter().flatten() {
                 super::say(&error.to_string());
@@ -54,7 +65,11 @@ impl Apply {
             let word = |member: &str| line[member].as_str().unwrap_or_default().to_owned();
             super::say(&format!("{:<9} {}", word("action"), word("subject")));
         }
-        super::say(if self.dry_run { "nothing was changed (dry run)" } else { "applied" });
+        super::say(if self.dry_run {
+            "nothing was changed (dry run)"
+        } else {
+            "applied"
+        });
         Ok(ExitCode::SUCCESS)
     }
 }

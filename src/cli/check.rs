@@ -47,7 +47,11 @@ impl Check {
             Format::Json => super::say(&json(&faults)?),
             Format::Github => faults.iter().for_each(|fault| super::say(&github(fault))),
         }
-        Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if faults.is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
 }
 
@@ -57,7 +61,9 @@ pub(super) fn check(path: &Path) -> anyhow::Result<(usize, Vec<FileFault>)> {
         return match definitions::read(path, &CHECKS) {
             Ok(set) => Ok((set.len(), Vec::new())),
             Err(ReadError::Faults(mut faults)) => {
-                faults.iter_mut().for_each(|fault| fault.path = path.join(&fault.path));
+                faults
+                    .iter_mut()
+                    .for_each(|fault| fault.path = path.join(&fault.path));
                 Ok((0, faults))
             }
             Err(error) => Err(error.into()),
@@ -65,7 +71,10 @@ pub(super) fn check(path: &Path) -> anyhow::Result<(usize, Vec<FileFault>)> {
     }
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("{} cannot be read", path.display()))?;
-    let named = |fault| FileFault { path: path.to_owned(), fault };
+    let named = |fault| FileFault {
+        path: path.to_owned(),
+        fault,
+    };
     Ok(match definitions::definition(text, &CHECKS) {
         Ok(_) => (1, Vec::new()),
         Err(faults) => (0, faults.into_iter().map(named).collect()),
@@ -73,7 +82,9 @@ pub(super) fn check(path: &Path) -> anyhow::Result<(usize, Vec<FileFault>)> {
 }
 
 fn text(faults: &[FileFault], good: usize) {
-    faults.iter().for_each(|fault| super::say(&fault.to_string()));
+    faults
+        .iter()
+        .for_each(|fault| super::say(&fault.to_string()));
     match faults.len() {
         0 => super::say(&format!("{good} definitions, no fault")),
         1 => super::say("1 fault"),
@@ -92,11 +103,19 @@ fn json(faults: &[FileFault]) -> anyhow::Result<String> {
 }
 
 fn github(FileFault { path, fault }: &FileFault) -> String {
-    let escape = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let escape = |text: &str| {
+        text.replace('%', "%25")
+            .replace('\r', "%0D")
+            .replace('\n', "%0A")
+    };
     let message = match &fault.hint {
         Some(hint) => format!("{} ({hint})", fault.message),
         None => fault.message.clone(),
     };
     let (line, column) = (fault.line, fault.column);
-    format!("::error file={},line={line},col={column}::{}", path.display(), escape(&message))
+    format!(
+        "::error file={},line={line},col={column}::{}",
+        path.display(),
+        escape(&message)
+    )
 }

@@ -16,7 +16,11 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Args)]
 pub struct Remote {
     /// The server.
-    #[arg(long, env = "HOOKWRIGHT_SERVER", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long,
+        env = "HOOKWRIGHT_SERVER",
+        default_value = "http://127.0.0.1:8080"
+    )]
     server: String,
     /// An API key; none is needed while the server has none.
     #[arg(long, env = "HOOKWRIGHT_API_KEY", hide_env_values = true)]
@@ -70,7 +74,10 @@ impl Client {
         let url = url::Url::parse(base).with_context(|| format!("{base} is no URL"))?;
         // The person who runs the command names the server, so any address is meant.
         let anywhere = ["0.0.0.0/0", "::/0"];
-        let allow = anywhere.iter().map(|net| net.parse()).collect::<Result<Vec<_>, _>>()?;
+        let allow = anywhere
+            .iter()
+            .map(|net| net.parse())
+            .collect::<Result<Vec<_>, _>>()?;
         let ports = url.port_or_known_default().into_iter().collect();
         let connections = Connections {
             connect_timeout: Duration::from_secs(5),
@@ -78,9 +85,15 @@ impl Client {
             idle_timeout: Duration::from_secs(30),
         };
         let guard = Guard::new(allow, ports, connections, resolver::system());
-        let reach = guard.admit(&url, &[]).map_err(|_| anyhow::anyhow!("{base} cannot be called"))?;
+        let reach = guard
+            .admit(&url, &[])
+            .map_err(|_| anyhow::anyhow!("{base} cannot be called"))?;
         let http = guard.client(&reach)?;
-        Ok(Self { base: base.trim_end_matches('/').to_owned(), api_key, http })
+        Ok(Self {
+            base: base.trim_end_matches('/').to_owned(),
+            api_key,
+            http,
+        })
     }
 
     /// Sends a request and reads the answer.
@@ -112,20 +125,34 @@ impl Client {
             .with_context(|| format!("{} does not answer; is the server running?", self.base))?;
         let status = response.status().as_u16();
         let body = response.bytes().await.context("the answer was cut off")?;
-        Ok(Answer { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
+        Ok(Answer {
+            status,
+            body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+        })
     }
 
     /// Sends JSON or text and insists on a 2xx.
     ///
     /// # Errors
     /// With the server's own words where it refuses.
-    pub async fn ask(&self, method: &str, path: &str, body: Option<Vec<u8>>) -> anyhow::Result<Value> {
+    pub async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> anyhow::Result<Value> {
         let json = [("content-type", "application/json")];
         let answer = self.send(method, path, body, &json).await?;
         if (200..300).contains(&answer.status) {
             return Ok(answer.body);
         }
-        let detail = answer.body["detail"].as_str().or(answer.body["title"].as_str());
-        bail!("{method} {path}: {} {}", answer.status, detail.unwrap_or(""))
+        let detail = answer.body["detail"]
+            .as_str()
+            .or(answer.body["title"].as_str());
+        bail!(
+            "{method} {path}: {} {}",
+            answer.status,
+            detail.unwrap_or("")
+        )
     }
 }

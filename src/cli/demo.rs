@@ -81,14 +81,23 @@ impl Demo {
         let _log = telemetry::init(&settings.telemetry, std::io::stderr(), &registry)?;
         let options = Options {
             data_dir: scratch.0.clone(),
-            roles: Roles { receive: true, work: true },
+            roles: Roles {
+                receive: true,
+                work: true,
+            },
             definitions: None,
         };
         let started = Instant::now();
         let server = Server::start(settings, options, &registry).await?;
         let base = format!("http://{}", server.address);
-        say(&format!("  server     {base} (ready after {} ms)", started.elapsed().as_millis()));
-        say(&format!("  CRM        {} (a local stand-in: first answers 503, then 201)", crm.url));
+        say(&format!(
+            "  server     {base} (ready after {} ms)",
+            started.elapsed().as_millis()
+        ));
+        say(&format!(
+            "  CRM        {} (a local stand-in: first answers 503, then 201)",
+            crm.url
+        ));
         let outcome = self.show(&base, &crm).await;
         match outcome {
             Ok(()) if !self.once => {
@@ -106,14 +115,21 @@ impl Demo {
 
     fn settings(&self, crm: &Crm) -> anyhow::Result<Settings> {
         let free = std::net::TcpListener::bind(self.listen).is_ok();
-        let listen = if free { self.listen } else { ([127, 0, 0, 1], 0).into() };
+        let listen = if free {
+            self.listen
+        } else {
+            ([127, 0, 0, 1], 0).into()
+        };
         let layers = Layers::new(embedded::DEFAULT)?
             .set("demo", "environment", "demo")?
             .set("demo", "http.listen", listen.to_string())?
             .set("demo", "telemetry.filter", "error")?;
         let mut settings: Settings = layers.load()?;
         // The CRM of the demo is on loopback, which calls may not reach unless allowed.
-        settings.call.egress_allow.push(format!("{}/32:{}", crm.address.ip(), crm.address.port()));
+        settings
+            .call
+            .egress_allow
+            .push(format!("{}/32:{}", crm.address.ip(), crm.address.port()));
         Ok(settings)
     }
 
@@ -123,12 +139,22 @@ impl Demo {
         let order = order::sample();
         let sent = Instant::now();
         let headers = order::headers(&order, SIGNING_SECRET)?;
-        let headers: Vec<_> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_str()))
+            .collect();
         let body = Some(order.clone().into_bytes());
         let answer = client.send("POST", "/hooks/shop", body, &headers).await?;
         let acknowledged = sent.elapsed();
-        ensure!(answer.status == 200, "the webhook was answered {}", answer.status);
-        let event = answer.body["id"].as_str().context("the answer names no event")?.to_owned();
+        ensure!(
+            answer.status == 200,
+            "the webhook was answered {}",
+            answer.status
+        );
+        let event = answer.body["id"]
+            .as_str()
+            .context("the answer names no event")?
+            .to_owned();
         let run = finished(&client, &event).await?;
         timeline::print(&run, acknowledged);
         say("\n  What the CRM got:");
@@ -152,12 +178,30 @@ impl Demo {
 async fn define(client: &Client, crm: &Crm) -> anyhow::Result<()> {
     let secret = |text: &str| Some(Value::from(text).to_string().into_bytes());
     let put = "PUT";
-    client.ask(put, "/api/v1/secrets/shop-signing-secret", secret(SIGNING_SECRET)).await?;
-    client.ask(put, "/api/v1/secrets/crm-api-key", secret(crm::API_KEY)).await?;
-    client.ask(put, "/api/v1/sources/shop", Some(SOURCE.into())).await?;
+    client
+        .ask(
+            put,
+            "/api/v1/secrets/shop-signing-secret",
+            secret(SIGNING_SECRET),
+        )
+        .await?;
+    client
+        .ask(put, "/api/v1/secrets/crm-api-key", secret(crm::API_KEY))
+        .await?;
+    client
+        .ask(put, "/api/v1/sources/shop", Some(SOURCE.into()))
+        .await?;
     let destination = DESTINATION.replace(CRM_URL, &crm.url);
-    client.ask(put, "/api/v1/destinations/crm", Some(destination.into_bytes())).await?;
-    client.ask("POST", "/api/v1/workflows", Some(WORKFLOW.into())).await?;
+    client
+        .ask(
+            put,
+            "/api/v1/destinations/crm",
+            Some(destination.into_bytes()),
+        )
+        .await?;
+    client
+        .ask("POST", "/api/v1/workflows", Some(WORKFLOW.into()))
+        .await?;
     Ok(())
 }
 
@@ -165,15 +209,21 @@ async fn define(client: &Client, crm: &Crm) -> anyhow::Result<()> {
 async fn finished(client: &Client, event: &str) -> anyhow::Result<Value> {
     let end = Instant::now() + PATIENCE;
     loop {
-        let page = client.ask("GET", &format!("/api/v1/runs?event={event}"), None).await?;
-        let id = page["items"][0]["id"].as_str().map(str::to_owned);
-        if let Some(id) = id {
-            let run = client.ask("GET", &format!("/api/v1/runs/{id}"), None).await?;
+        let told = client
+            .ask("GET", &format!("/api/v1/events/{event}"), None)
+            .await?;
+        if let Some(id) = told["runs"][0].as_str() {
+            let run = client
+                .ask("GET", &format!("/api/v1/runs/{id}"), None)
+                .await?;
             if !run["endedAt"].is_null() {
                 return Ok(run);
             }
         }
-        ensure!(Instant::now() < end, "the order did not reach the CRM within {PATIENCE:?}");
+        ensure!(
+            Instant::now() < end,
+            "the order did not reach the CRM within {PATIENCE:?}"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -45,7 +45,9 @@ impl Keys {
         match &self.command {
             Command::Create { name, role } => {
                 let body = serde_json::json!({ "name": name, "role": role });
-                let key = client.ask("POST", "/api/v1/keys", Some(body.to_string().into())).await?;
+                let key = client
+                    .ask("POST", "/api/v1/keys", Some(body.to_string().into()))
+                    .await?;
                 super::say(key["key"].as_str().unwrap_or_default());
             }
             Command::List => {
@@ -53,7 +55,9 @@ impl Keys {
                 super::say(&serde_json::to_string_pretty(&keys)?);
             }
             Command::Revoke { id } => {
-                client.ask("DELETE", &format!("/api/v1/keys/{id}"), None).await?;
+                client
+                    .ask("DELETE", &format!("/api/v1/keys/{id}"), None)
+                    .await?;
                 super::say(&format!("{id} is revoked"));
             }
         }

@@ -84,7 +84,10 @@ impl Serve {
             layers = layers.set("--listen", "http.listen", listen.to_string())?;
         }
         let mut settings: Settings = layers.load()?;
-        settings.call.egress_allow.extend(self.egress_allow.iter().cloned());
+        settings
+            .call
+            .egress_allow
+            .extend(self.egress_allow.iter().cloned());
         Ok(settings)
     }
 }

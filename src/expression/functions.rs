@@ -150,12 +150,22 @@ fn from_json(value: &Val) -> ValR<Metered> {
     read.map_err(|e| metered::error(format_args!("cannot parse the text as JSON: {e}")))
 }
 
+/// Digits without the zeros in front that jq takes and JSON does not (`"007"`).
+fn without_zeros(text: &[u8]) -> &[u8] {
+    let zeros = text.iter().take_while(|b| **b == b'0').count();
+    match text.get(zeros).is_some_and(u8::is_ascii_digit) {
+        true => &text[zeros..],
+        // "0", "000" or "0.5": one zero belongs to the number.
+        false => &text[zeros.saturating_sub(1)..],
+    }
+}
+
 pub(super) fn to_number(value: Metered) -> ValR<Metered> {
     let parsed = match &value.0 {
         Val::Num(_) => return Ok(value),
         Val::TStr(text) => {
             charge(text.len());
-            json::read(text, 0)
+            json::read(without_zeros(text), 0)
                 .ok()
                 .filter(|v| matches!(v, Val::Num(_)))
         }

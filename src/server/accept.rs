@@ -61,12 +61,20 @@ impl Door {
     #[must_use]
     pub fn new(http: &Http, metrics: Arc<Metrics>) -> Self {
         let all = Arc::new(Semaphore::new(http.connections_max));
-        Self { http: http.clone(), all, by_address: Arc::default(), metrics }
+        Self {
+            http: http.clone(),
+            all,
+            by_address: Arc::default(),
+            metrics,
+        }
     }
 
     fn enter(&self, address: IpAddr) -> Option<Place> {
         let permit = Arc::clone(&self.all).try_acquire_owned().ok()?;
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_address = self
+            .by_address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let count = by_address.entry(address).or_insert(0);
         if *count >= self.http.connections_per_address_max {
             return None;
@@ -74,7 +82,12 @@ impl Door {
         *count += 1;
         self.metrics.connections.inc();
         let (by_address, metrics) = (Arc::clone(&self.by_address), Arc::clone(&self.metrics));
-        Some(Place { address, by_address, metrics, _permit: permit })
+        Some(Place {
+            address,
+            by_address,
+            metrics,
+            _permit: permit,
+        })
     }
 
     fn builder(&self) -> auto::Builder<TokioExecutor> {
@@ -109,7 +122,10 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_address = self
+            .by_address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = by_address.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {

@@ -17,7 +17,9 @@ use crate::problem::Problem;
 /// statement under way that can poison the connection for others (RELIABILITY M1, M2). Here each
 /// handler runs in a task of its own: the sender's going away detaches it, nothing cancels it.
 pub fn wrap(router: Router) -> Router {
-    router.layer(middleware::from_fn(detached)).layer(middleware::from_fn(unambiguous))
+    router
+        .layer(middleware::from_fn(detached))
+        .layer(middleware::from_fn(unambiguous))
 }
 
 async fn detached(request: Request, next: Next) -> Result<Response, Infallible> {

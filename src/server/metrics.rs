@@ -21,6 +21,9 @@ impl Metrics {
         )?;
         registry.register(Box::new(connections.clone()))?;
         registry.register(Box::new(connections_refused.clone()))?;
-        Ok(Self { connections, connections_refused })
+        Ok(Self {
+            connections,
+            connections_refused,
+        })
     }
 }

@@ -34,14 +34,19 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         // A new connection owes its first request at once.
-        Self { made_at: Instant::now(), state: AtomicU64::new(1) }
+        Self {
+            made_at: Instant::now(),
+            state: AtomicU64::new(1),
+        }
     }
 }
 
 impl Pace {
     fn read_something(&self) {
         let now = u64::try_from(self.made_at.elapsed().as_millis()).unwrap_or(BUSY - 2) + 1;
-        let _other = self.state.compare_exchange(IDLE, now, Ordering::AcqRel, Ordering::Relaxed);
+        let _other = self
+            .state
+            .compare_exchange(IDLE, now, Ordering::AcqRel, Ordering::Relaxed);
     }
 
     /// Returns when the head of a request has been coming for longer than `deadline`.
@@ -60,7 +65,10 @@ impl Pace {
 
     /// The router as hyper's service, noting when requests come and go.
     pub fn service(self: &Arc<Self>, router: Router) -> Service {
-        Service { pace: Arc::clone(self), router }
+        Service {
+            pace: Arc::clone(self),
+            router,
+        }
     }
 }
 
@@ -78,7 +86,11 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let pace = Arc::clone(&self.pace);
         let router = self.router.clone();
-        let after = if request.version() == Version::HTTP_2 { BUSY } else { IDLE };
+        let after = if request.version() == Version::HTTP_2 {
+            BUSY
+        } else {
+            IDLE
+        };
         pace.state.store(BUSY, Ordering::Release);
         Box::pin(async move {
             let response = router.oneshot(request.map(Body::new)).await;
@@ -125,7 +137,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

@@ -82,7 +82,9 @@ pub fn watch(probes: Arc<Probes>, world: Arc<World>, stop: CancellationToken) {
         while !stop.is_cancelled() {
             let good = world.worker.session.is_live() && world.store.ping().await.is_ok();
             if good {
-                probes.answered_at.store(probes.elapsed_ms(), Ordering::Release);
+                probes
+                    .answered_at
+                    .store(probes.elapsed_ms(), Ordering::Release);
             }
             let pause = if good { LOOK_PERIOD } else { LOOK_PERIOD / 20 };
             let _stopped = tokio::time::timeout(pause, stop.cancelled()).await;

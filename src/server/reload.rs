@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Settings, World};
+use crate::api;
 use crate::api::definitions::plan::{self, Mode};
 use crate::api::definitions::{self, Checks};
-use crate::api;
 use crate::call;
 use crate::secret::{Keyring, SealContext, Sealed};
 use crate::store::{self, Store};
@@ -40,9 +40,15 @@ pub async fn all(world: &World) -> Result<(), store::Error> {
     for row in world.store.destinations().await? {
         match call::document::parse(&row.text) {
             Ok(document) => {
-                declared.push(call::Declared { number: row.number, document: Arc::new(document) });
+                declared.push(call::Declared {
+                    number: row.number,
+                    document: Arc::new(document),
+                });
             }
-            Err(_) => tracing::error!(destination.name = row.name, "a stored destination cannot be read"),
+            Err(_) => tracing::error!(
+                destination.name = row.name,
+                "a stored destination cannot be read"
+            ),
         }
     }
     if let Err(error) = world.destinations.reload(declared) {
@@ -70,7 +76,11 @@ pub async fn open_secrets(
 ) -> Result<HashMap<String, SecretString>, store::Error> {
     let mut opened = HashMap::new();
     for row in store.sealed_secrets().await? {
-        let context = SealContext { environment, name: &row.name, version: row.version };
+        let context = SealContext {
+            environment,
+            name: &row.name,
+            version: row.version,
+        };
         let sealed = Sealed {
             kek_id: row.kek_id,
             wrapped_key: row.wrapped_key,
@@ -102,7 +112,11 @@ pub async fn apply(world: &World, dir: &Path) -> anyhow::Result<()> {
     // Definitions are compiled where stacks are deep enough.
     let set = world.work.spawn(async move { read() }).await??;
     let plan = plan::apply(&world.store, set, Mode::default()).await?;
-    for line in plan.lines.iter().filter(|line| line.action != plan::Action::Unchanged) {
+    for line in plan
+        .lines
+        .iter()
+        .filter(|line| line.action != plan::Action::Unchanged)
+    {
         tracing::info!(dir = %dir.display(), action = line.action.word(), "{}", line.subject);
     }
     Ok(())
@@ -118,8 +132,13 @@ pub fn watch(world: &Arc<World>, dir: Option<PathBuf>, stop: CancellationToken) 
 
 async fn watch_revision(world: Arc<World>, stop: CancellationToken) {
     let mut loaded = None;
-    while tokio::time::timeout(LOOK_PERIOD, stop.cancelled()).await.is_err() {
-        let Ok(revision) = world.store.revision().await else { continue };
+    while tokio::time::timeout(LOOK_PERIOD, stop.cancelled())
+        .await
+        .is_err()
+    {
+        let Ok(revision) = world.store.revision().await else {
+            continue;
+        };
         if loaded == Some(revision) {
             continue;
         }
@@ -155,9 +174,14 @@ async fn watch_directory(world: Arc<World>, dir: PathBuf, stop: CancellationToke
         if change.is_none() {
             return;
         }
-        while tokio::time::timeout(SETTLE_PERIOD, changes.recv()).await.is_ok() {}
+        while tokio::time::timeout(SETTLE_PERIOD, changes.recv())
+            .await
+            .is_ok()
+        {}
         if let Err(error) = apply(&world, &dir).await {
-            tracing::error!("the changed definitions were not applied, the old ones stay: {error:#}");
+            tracing::error!(
+                "the changed definitions were not applied, the old ones stay: {error:#}"
+            );
         }
     }
 }
@@ -182,6 +206,7 @@ pub fn api_parts(world: &Arc<World>, settings: &Settings) -> api::Parts {
             Box::pin(async move { all(&world).await })
         }),
         door: Arc::new(move || serde_json::to_value(counters.tally()).unwrap_or_default()),
+        tasks_max: settings.run.tasks_max,
         work: world.work.clone(),
     }
 }

@@ -20,6 +20,8 @@ pub struct Settings {
     pub api: crate::api::Config,
     /// The loops.
     pub worker: crate::worker::Config,
+    /// Runs.
+    pub run: crate::run::Config,
     /// Calls downstream.
     pub call: crate::call::Config,
     /// The database.

@@ -68,7 +68,8 @@ pub async fn remove(connection: &mut PgConnection, name: &str) -> Result<bool, E
 /// Where the database is away or refuses.
 pub async fn active(connection: &mut PgConnection) -> Result<Vec<Destination>, Error> {
     Ok(sqlx::query_as(
-        "select id, number, name, version, text, created_at from destinations where active order by name",
+        "select id, number, name, version, text, created_at \
+         from destinations where active order by name",
     )
     .fetch_all(connection)
     .await?)
@@ -76,7 +77,8 @@ pub async fn active(connection: &mut PgConnection) -> Result<Vec<Destination>, E
 
 async fn find(connection: &mut PgConnection, name: &str) -> Result<Option<Destination>, Error> {
     Ok(sqlx::query_as(
-        "select id, number, name, version, text, created_at from destinations where name = $1 and active",
+        "select id, number, name, version, text, created_at \
+         from destinations where name = $1 and active",
     )
     .bind(name)
     .fetch_optional(connection)

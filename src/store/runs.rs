@@ -133,6 +133,15 @@ struct Row {
     begun: bool,
 }
 
+#[derive(sqlx::FromRow)]
+struct JournalRow {
+    entries: Option<Vec<u8>>,
+    status: Option<String>,
+    at: jiff_sqlx::Timestamp,
+    output: Option<Vec<u8>>,
+    error: Option<Vec<u8>>,
+}
+
 /// Runs older than $1 of workflows $2, newest first, at most $3.
 mod candidates {
     /// $4 of them are looked at; $5 = how their journals end.
@@ -285,8 +294,9 @@ impl Store {
         let Some(event) = self.event(line.event_id).await? else {
             return Ok(None);
         };
-        let rows: Vec<(Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>)> = sqlx::query_as(
-            "select entries, output, error from journal where run_id = $1 order by seq",
+        let rows: Vec<JournalRow> = sqlx::query_as(
+            "select entries, status, at, output, error from journal \
+             where run_id = $1 order by seq",
         )
         .bind(id.uuid())
         .fetch_all(&self.pool)
@@ -298,10 +308,15 @@ impl Store {
             output: None,
             error: None,
         };
-        for (entries, output, error) in rows {
-            run.journal.extend(entries.map(Bytes::from));
-            run.output = output.map(Bytes::from).or(run.output);
-            run.error = error.map(Bytes::from).or(run.error);
+        for row in rows {
+            if let Some(status) = row.status.as_deref().and_then(Status::of) {
+                // It may have ended since its line was read.
+                run.line.status = status;
+                run.line.ended_at = Some(row.at.to_jiff());
+            }
+            run.journal.extend(row.entries.map(Bytes::from));
+            run.output = row.output.map(Bytes::from).or(run.output);
+            run.error = row.error.map(Bytes::from).or(run.error);
         }
         Ok(Some(run))
     }

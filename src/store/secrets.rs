@@ -4,6 +4,7 @@
 //! version number is kept, which is part of what the seal protects.
 
 use jiff::Timestamp;
+use sqlx::PgConnection;
 
 use super::{Error, Store, revision};
 
@@ -34,6 +35,36 @@ pub struct Sealed {
     pub sealed: Vec<u8>,
 }
 
+async fn put(connection: &mut PgConnection, secrets: Vec<Sealed>) -> Result<(), Error> {
+    revision::raise(connection).await?;
+    for secret in &secrets {
+        put_one(connection, secret).await?;
+    }
+    Ok(())
+}
+
+async fn put_one(connection: &mut PgConnection, secret: &Sealed) -> Result<(), Error> {
+    let done = sqlx::query(
+        "insert into secrets (name, version, kek_id, wrapped_key, sealed) \
+         values ($1, $2, $3, $4, $5) on conflict (name) do update \
+         set version = excluded.version, kek_id = excluded.kek_id, \
+             wrapped_key = excluded.wrapped_key, sealed = excluded.sealed, updated_at = now() \
+         where secrets.version = excluded.version - 1",
+    )
+    .bind(&secret.name)
+    .bind(secret.version)
+    .bind(&secret.kek_id)
+    .bind(&secret.wrapped_key)
+    .bind(&secret.sealed)
+    .execute(connection)
+    .await?;
+    if done.rows_affected() == 0 {
+        let text = format!("secret {} was changed at the same time", secret.name);
+        return Err(Error::Conflict(text));
+    }
+    Ok(())
+}
+
 impl Store {
     /// The versions these secrets would get next, in the order asked: 1 where there is none.
     ///
@@ -55,34 +86,8 @@ impl Store {
     /// [`Error::Conflict`] where one of them was changed since its version was asked for: ask
     /// again and seal again.
     pub async fn put_secrets(&self, secrets: Vec<Sealed>) -> Result<(), Error> {
-        self.transaction(move |connection| {
-            Box::pin(async move {
-                revision::raise(connection).await?;
-                for secret in &secrets {
-                    let done = sqlx::query(
-                        "insert into secrets (name, version, kek_id, wrapped_key, sealed) \
-                         values ($1, $2, $3, $4, $5) on conflict (name) do update \
-                         set version = excluded.version, kek_id = excluded.kek_id, \
-                             wrapped_key = excluded.wrapped_key, sealed = excluded.sealed, \
-                             updated_at = now() \
-                         where secrets.version = excluded.version - 1",
-                    )
-                    .bind(&secret.name)
-                    .bind(secret.version)
-                    .bind(&secret.kek_id)
-                    .bind(&secret.wrapped_key)
-                    .bind(&secret.sealed)
-                    .execute(&mut *connection)
-                    .await?;
-                    if done.rows_affected() == 0 {
-                        let text = format!("secret {} was changed at the same time", secret.name);
-                        return Err(Error::Conflict(text));
-                    }
-                }
-                Ok(())
-            })
-        })
-        .await
+        self.transaction(move |connection| Box::pin(put(connection, secrets)))
+            .await
     }
 
     /// Forgets a secret. Whether there was one.

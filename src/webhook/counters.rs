@@ -10,8 +10,9 @@ use serde::Serialize;
 use crate::signature::Cause;
 
 /// Buckets of the time to acknowledge, in seconds.
-const ACK_BUCKETS: [f64; 13] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+const ACK_BUCKETS: [f64; 13] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+];
 
 /// Why a delivery was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +140,11 @@ impl Counters {
 
     /// It is in the log.
     pub fn stored(&self, _source: &str, duplicate: bool, after: Duration) {
-        let total = if duplicate { &self.totals.duplicates } else { &self.totals.stored };
+        let total = if duplicate {
+            &self.totals.duplicates
+        } else {
+            &self.totals.stored
+        };
         total.fetch_add(1, Ordering::AcqRel);
         self.ack_seconds.observe(after.as_secs_f64());
     }
@@ -153,7 +158,9 @@ impl Counters {
     /// It was bad.
     pub fn rejected(&self, source: &str, rejection: Rejection) {
         self.totals.rejected.fetch_add(1, Ordering::AcqRel);
-        self.rejected.with_label_values(&[source, rejection.label()]).inc();
+        self.rejected
+            .with_label_values(&[source, rejection.label()])
+            .inc();
     }
 
     /// It could not be stored.
@@ -194,7 +201,10 @@ impl Counters {
         let mut causes = BTreeMap::new();
         for family in self.rejected.collect() {
             for metric in family.get_metric() {
-                let cause = metric.get_label().iter().find(|label| label.name() == "cause");
+                let cause = metric
+                    .get_label()
+                    .iter()
+                    .find(|label| label.name() == "cause");
                 if let Some(cause) = cause {
                     let count = metric.get_counter().get_value() as u64;
                     *causes.entry(cause.value().to_owned()).or_insert(0) += count;

@@ -77,7 +77,10 @@ impl Sources {
     /// No sources yet.
     #[must_use]
     pub fn new(secrets: Arc<Secrets>) -> Self {
-        Self { table: ArcSwap::default(), secrets }
+        Self {
+            table: ArcSwap::default(),
+            secrets,
+        }
     }
 
     /// Puts these sources in force, in place of all others.
@@ -98,10 +101,18 @@ impl Sources {
 
 impl Keys for Admission {
     fn values(&self, name: &str) -> Vec<Vec<u8>> {
-        let references = self.source.secrets.iter().find(|(secret, _)| secret == name);
+        let references = self
+            .source
+            .secrets
+            .iter()
+            .find(|(secret, _)| secret == name);
         let references = references.map_or(&[][..], |(_, references)| references);
-        let values = references.iter().filter_map(|reference| self.secrets.resolve(reference));
-        values.map(|value| value.expose_secret().as_bytes().to_vec()).collect()
+        let values = references
+            .iter()
+            .filter_map(|reference| self.secrets.resolve(reference));
+        values
+            .map(|value| value.expose_secret().as_bytes().to_vec())
+            .collect()
     }
 }
 
@@ -111,9 +122,16 @@ impl Admission {
     /// # Errors
     /// The check that failed.
     pub fn admit(&self, delivery: &Delivery<'_>) -> Result<Admitted, Rejection> {
-        match self.source.scheme.receive(delivery, self).map_err(Rejection::Signature)? {
+        match self
+            .source
+            .scheme
+            .receive(delivery, self)
+            .map_err(Rejection::Signature)?
+        {
             Received::Handshake(answer) => Ok(Admitted::Handshake(response(answer))),
-            Received::Event { facts, .. } => Ok(Admitted::Event(Box::new(self.event(delivery, facts)))),
+            Received::Event { facts, .. } => {
+                Ok(Admitted::Event(Box::new(self.event(delivery, facts))))
+            }
         }
     }
 
@@ -128,9 +146,7 @@ impl Admission {
         let method = delivery.method.as_str();
         let key = match facts.dedupe_id.as_deref().or(facts.event_id.as_deref()) {
             Some(id) => DedupeKey::new(&source, id),
-            None => {
-                DedupeKey::of_content(&source, method, delivery.path_and_query, delivery.body)
-            }
+            None => DedupeKey::of_content(&source, method, delivery.path_and_query, delivery.body),
         };
         let id = Id::generate();
         let event = Event {
@@ -143,7 +159,12 @@ impl Admission {
             headers: self.source.headers(delivery),
             body: delivery.body.clone(),
         };
-        NewEvent { event, key, window_days: self.source.window_days, target: None }
+        NewEvent {
+            event,
+            key,
+            window_days: self.source.window_days,
+            target: None,
+        }
     }
 }
 
@@ -160,7 +181,11 @@ impl Source {
     fn headers(&self, delivery: &Delivery<'_>) -> Vec<(String, String)> {
         let line = |(name, value): (&HeaderName, &http::HeaderValue)| {
             let hidden = self.masked.contains(name);
-            let value = if hidden { REDACTED.into() } else { lossy(value) };
+            let value = if hidden {
+                REDACTED.into()
+            } else {
+                lossy(value)
+            };
             (name.as_str().to_owned(), value)
         };
         delivery.headers.iter().map(line).collect()
@@ -172,7 +197,9 @@ fn lossy(value: &http::HeaderValue) -> String {
 }
 
 fn text(value: Option<&http::HeaderValue>) -> Option<String> {
-    value.and_then(|value| value.to_str().ok()).map(str::to_owned)
+    value
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned)
 }
 
 fn attributes(
@@ -193,7 +220,9 @@ fn attributes(
 
 fn response(answer: signature::Response) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
-    let content_type = answer.content_type.map(|media| [(header::CONTENT_TYPE, media)]);
+    let content_type = answer
+        .content_type
+        .map(|media| [(header::CONTENT_TYPE, media)]);
     match content_type {
         Some(content_type) => (status, content_type, answer.body).into_response(),
         None => (status, answer.body).into_response(),
@@ -251,7 +280,10 @@ fn url(place: &Place<'_>) -> Option<String> {
     match url::Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Some(text.to_owned()),
         _ => {
-            place.fault_with("this is no http or https URL", "give the URL registered with the sender");
+            place.fault_with(
+                "this is no http or https URL",
+                "give the URL registered with the sender",
+            );
             None
         }
     }
@@ -263,19 +295,30 @@ fn scheme(object: &Object<'_>, provider: Option<&str>) -> Option<Scheme> {
     let attributes = object.optional("attributes");
     let mut scheme = match (provider, verify) {
         (Some(_), Some(verify)) => {
-            verify.fault_with("a source has a provider or a `verify` of its own, not both", "remove one");
+            verify.fault_with(
+                "a source has a provider or a `verify` of its own, not both",
+                "remove one",
+            );
             return None;
         }
         (Some(provider), None) => known(object, provider)?,
         (None, Some(verify)) if verify.node().as_str() == Some("none") => Scheme::unverified(),
         (None, Some(verify)) => {
-            let parts = Parts { verify, event: None, handshake: None, acknowledge: None };
+            let parts = Parts {
+                verify,
+                event: None,
+                handshake: None,
+                acknowledge: None,
+            };
             Scheme::compile(&parts)?
         }
         (None, None) => {
             object.place().fault_with(
                 "the source does not say how its deliveries are verified",
-                format!("add `provider:` (one of {}) or `verify:`", Scheme::providers().join(", ")),
+                format!(
+                    "add `provider:` (one of {}) or `verify:`",
+                    Scheme::providers().join(", ")
+                ),
             );
             return None;
         }
@@ -300,18 +343,25 @@ fn known(object: &Object<'_>, provider: &str) -> Option<Scheme> {
             Some(nearest) => format!("did you mean `{nearest}`?"),
             None => format!("the catalogue has {}", names.join(", ")),
         };
-        place.fault_with(format!("there is no provider {provider:?} in the catalogue"), hint);
+        place.fault_with(
+            format!("there is no provider {provider:?} in the catalogue"),
+            hint,
+        );
     }
     scheme
 }
 
 /// `dedupe.window` in whole days, rounded up.
 fn window(object: &Object<'_>) -> u16 {
-    let Some(dedupe) = object.optional_object("dedupe") else { return WINDOW_DAYS_DEFAULT };
+    let Some(dedupe) = object.optional_object("dedupe") else {
+        return WINDOW_DAYS_DEFAULT;
+    };
     let window = dedupe.optional("window");
     let days = window.and_then(|place| {
         let days = place.duration()?.as_secs().div_ceil(DAY_S);
-        let days = u16::try_from(days).ok().filter(|days| (1..=WINDOW_DAYS_MAX).contains(days));
+        let days = u16::try_from(days)
+            .ok()
+            .filter(|days| (1..=WINDOW_DAYS_MAX).contains(days));
         if days.is_none() {
             let most = format!("use P1D to P{WINDOW_DAYS_MAX}D");
             place.fault_with("the window for duplicates is out of bounds", most);
@@ -339,7 +389,8 @@ fn secrets(object: &Object<'_>, scheme: Option<&Scheme>) -> Vec<(String, Vec<Ref
                 secrets.push((key.name.clone(), rotation(&place)));
             } else {
                 let known = scheme.secret_names().iter().map(String::as_str);
-                let hint = document::nearest(&key.name, known).map(|name| format!("did you mean `{name}`?"));
+                let hint = document::nearest(&key.name, known)
+                    .map(|name| format!("did you mean `{name}`?"));
                 several.unknown(key, hint);
             }
         }
@@ -362,5 +413,9 @@ fn rotation(place: &Place<'_>) -> Vec<Reference> {
     if places.is_empty() || places.len() > ROTATION_MAX {
         place.fault(format!("give 1 to {ROTATION_MAX} secrets, newest first"));
     }
-    places.iter().take(ROTATION_MAX).filter_map(reference).collect()
+    places
+        .iter()
+        .take(ROTATION_MAX)
+        .filter_map(reference)
+        .collect()
 }

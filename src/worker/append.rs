@@ -100,14 +100,23 @@ impl Appender {
         let full = Unavailable { retry_after_s: 1 };
         let weight = (event.event.body.len() + EVENT_OVERHEAD_BYTES).div_ceil(PERMIT_BYTES);
         let weight = u32::try_from(weight).map_err(|_| full)?;
-        let permit = Arc::clone(&self.weight).try_acquire_many_owned(weight).map_err(|_| full)?;
+        let permit = Arc::clone(&self.weight)
+            .try_acquire_many_owned(weight)
+            .map_err(|_| full)?;
         let (stored, answer) = oneshot::channel();
         let received_at = Instant::now();
-        let request = Request { event, received_at, stored, _weight: permit };
+        let request = Request {
+            event,
+            received_at,
+            stored,
+            _weight: permit,
+        };
         self.queue.try_send(request).map_err(|_| full)?;
         match tokio::time::timeout(self.budget, answer).await {
             Ok(Ok(receipt)) => {
-                self.metrics.append_seconds.observe(received_at.elapsed().as_secs_f64());
+                self.metrics
+                    .append_seconds
+                    .observe(received_at.elapsed().as_secs_f64());
                 receipt
             }
             Ok(Err(_)) | Err(_) => Err(Unavailable { retry_after_s: 2 }),
@@ -154,11 +163,18 @@ async fn append_singly(
     }
 }
 
-type Waiting = (Instant, oneshot::Sender<Result<Receipt, Unavailable>>, OwnedSemaphorePermit);
+type Waiting = (
+    Instant,
+    oneshot::Sender<Result<Receipt, Unavailable>>,
+    OwnedSemaphorePermit,
+);
 
 fn split(batch: &mut Vec<Request>) -> (Vec<NewEvent>, Vec<Waiting>) {
     let unzip = |request: Request| {
-        (request.event, (request.received_at, request.stored, request._weight))
+        (
+            request.event,
+            (request.received_at, request.stored, request._weight),
+        )
     };
     batch.drain(..).map(unzip).unzip()
 }
@@ -169,10 +185,17 @@ fn confirm(
     waiting: Vec<Waiting>,
     (outcomes, router): (Vec<Option<Id>>, &mpsc::Sender<Appended>),
 ) {
-    for ((new, (received_at, stored, _)), outcome) in events.into_iter().zip(waiting).zip(outcomes) {
+    for ((new, (received_at, stored, _)), outcome) in events.into_iter().zip(waiting).zip(outcomes)
+    {
         let receipt = match outcome {
-            Some(id) => Receipt { id, duplicate: true },
-            None => Receipt { id: new.event.id, duplicate: false },
+            Some(id) => Receipt {
+                id,
+                duplicate: true,
+            },
+            None => Receipt {
+                id: new.event.id,
+                duplicate: false,
+            },
         };
         // A sender that has gone away does not matter: the event is in the log.
         let _gone = stored.send(Ok(receipt));
@@ -181,7 +204,11 @@ fn confirm(
             continue;
         }
         queue.metrics.appended.inc();
-        let appended = Appended { event: new.event, target: new.target, received_at };
+        let appended = Appended {
+            event: new.event,
+            target: new.target,
+            received_at,
+        };
         if router.try_send(appended).is_err() {
             // The inbox row remains; the router reads it back when it has caught up.
             queue.metrics.handoffs_skipped.inc();

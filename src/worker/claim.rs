@@ -33,7 +33,9 @@ pub async fn run(shared: Arc<Shared>, executor: Executor, mut link: Link) {
     loop {
         let woken = shared.wake_claims.notified();
         let _period = tokio::time::timeout(poll, woken).await;
-        let Some(first) = executor.free_slot().await else { return };
+        let Some(first) = executor.free_slot().await else {
+            return;
+        };
         if !shared.session.is_live() {
             continue;
         }
@@ -71,7 +73,10 @@ async fn claim(
             id => shared.destinations.room(id).min(slots.len()),
         };
         if room > 0 {
-            wanted.push((queue.destination_id, u32::try_from(room).unwrap_or(u32::MAX)));
+            wanted.push((
+                queue.destination_id,
+                u32::try_from(room).unwrap_or(u32::MAX),
+            ));
         }
     }
     shared.metrics.ready_age_seconds.set(oldest.as_secs_f64());
@@ -81,7 +86,10 @@ async fn claim(
     let room = share_out(&mut wanted, slots.len());
     let session = shared.session.id();
     let first = shared.session.reserve_claim_ids(room);
-    let mut ids = ClaimIds { session, next: first & CLAIM_COUNTER_MASK };
+    let mut ids = ClaimIds {
+        session,
+        next: first & CLAIM_COUNTER_MASK,
+    };
     let claimed = link.claim(session, &mut ids, &wanted).await?;
     begin(shared, executor, link, (claimed, slots)).await
 }
@@ -114,7 +122,9 @@ async fn begin(
     let ids: Vec<Id> = claims.keys().copied().collect();
     // Claims whose load fails have no task; `reclaim` gives them back.
     for loaded in link.load(&ids).await? {
-        let Some(claim) = claims.get(&loaded.run_id) else { continue };
+        let Some(claim) = claims.get(&loaded.run_id) else {
+            continue;
+        };
         let (run_id, workflow_id) = (loaded.run_id, loaded.workflow_id);
         match begun(shared, loaded, claim.claim_id).await {
             Ok(begun) => {
@@ -152,13 +162,27 @@ async fn begun(shared: &Shared, loaded: Loaded, claim_id: i64) -> Result<Begun, 
     })
 }
 
-async fn fault(shared: &Shared, (run_id, workflow_id, claim_id): (Id, i32, i64), problem: &Problem) {
+async fn fault(
+    shared: &Shared,
+    (run_id, workflow_id, claim_id): (Id, i32, i64),
+    problem: &Problem,
+) {
     tracing::error!(run.id = %run_id, detail = problem.detail.as_deref().unwrap_or(""), "a run cannot go on");
     shared.metrics.ended("faulted", 0.0);
     let error = serde_json::to_vec(problem).ok().map(Into::into);
-    let next = Next::Ended { status: "faulted", output: None, error };
-    let settlement =
-        Settlement { run_id, workflow_id, claim_id, seq: i32::MAX, entries: None, next };
+    let next = Next::Ended {
+        status: "faulted",
+        output: None,
+        error,
+    };
+    let settlement = Settlement {
+        run_id,
+        workflow_id,
+        claim_id,
+        seq: i32::MAX,
+        entries: None,
+        next,
+    };
     shared.settler.settle(settlement).await;
 }
 

@@ -32,7 +32,11 @@ impl Definitions {
     /// Nothing is active until [`Definitions::reload`] has run.
     #[must_use]
     pub fn new(store: Store) -> Self {
-        Self { store, active: ArcSwap::default(), compiled: Mutex::default() }
+        Self {
+            store,
+            active: ArcSwap::default(),
+            compiled: Mutex::default(),
+        }
     }
 
     /// Reads the active deployments and compiles those not yet known.
@@ -43,9 +47,14 @@ impl Definitions {
         let mut latest = HashMap::new();
         let mut active = Vec::new();
         for deployed in self.store.deployed_workflows().await? {
-            let Some(definition) = self.compile(deployed.id, &deployed.text) else { continue };
+            let Some(definition) = self.compile(deployed.id, &deployed.text) else {
+                continue;
+            };
             let document = &definition.document;
-            latest.insert((document.namespace.clone(), document.name.clone()), deployed.id);
+            latest.insert(
+                (document.namespace.clone(), document.name.clone()),
+                deployed.id,
+            );
             active.push((deployed.id, definition));
         }
         let triggers = Triggers::new(active);
@@ -62,7 +71,11 @@ impl Definitions {
     /// The id of the active version of a workflow.
     #[must_use]
     pub fn latest(&self, namespace: &str, name: &str) -> Option<i32> {
-        self.active.load().latest.get(&(namespace.to_owned(), name.to_owned())).copied()
+        self.active
+            .load()
+            .latest
+            .get(&(namespace.to_owned(), name.to_owned()))
+            .copied()
     }
 
     /// A workflow by id, whatever its version.
@@ -78,7 +91,11 @@ impl Definitions {
     }
 
     fn known(&self, id: i32) -> Option<Arc<Definition>> {
-        self.compiled.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+        self.compiled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&id)
+            .cloned()
     }
 
     fn compile(&self, id: i32, text: &str) -> Option<Arc<Definition>> {
@@ -95,7 +112,11 @@ impl Definitions {
             Err(faults) => {
                 // It was accepted by another version of the server; this one leaves it alone.
                 let first = faults.first().map_or("", |fault| fault.message.as_str());
-                tracing::error!(workflow.id = id, fault = first, "a stored workflow cannot be read");
+                tracing::error!(
+                    workflow.id = id,
+                    fault = first,
+                    "a stored workflow cannot be read"
+                );
                 None
             }
         }

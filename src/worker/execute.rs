@@ -72,7 +72,11 @@ impl Executor {
     /// have stacks large enough to evaluate expressions on.
     #[must_use]
     pub fn new(shared: Arc<Shared>, slots: usize, work: Handle) -> Self {
-        Self { shared, slots: Arc::new(Semaphore::new(slots)), work }
+        Self {
+            shared,
+            slots: Arc::new(Semaphore::new(slots)),
+            work,
+        }
     }
 
     /// A free place, where there is one.
@@ -96,7 +100,11 @@ impl Executor {
         self.shared.metrics.runs_in_flight.inc();
         self.shared.held.insert(begun.claim_id);
         let shared = Arc::clone(&self.shared);
-        let lease = Lease { shared: Arc::clone(&shared), claim_id: begun.claim_id, _slot: slot };
+        let lease = Lease {
+            shared: Arc::clone(&shared),
+            claim_id: begun.claim_id,
+            _slot: slot,
+        };
         self.work.spawn(async move {
             let lost = Lost::of(&begun);
             let driven = std::panic::AssertUnwindSafe(drive(&shared, begun, lease)).catch_unwind();
@@ -130,11 +138,19 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease) {
         };
         let now = Timestamp::now();
         if let Some(wait) = waits.iter().find(|wait| wait.until <= now) {
-            live.apply(now, Change::Fired { key: wait.key.clone() });
+            live.apply(
+                now,
+                Change::Fired {
+                    key: wait.key.clone(),
+                },
+            );
             continue;
         }
         flight.keep_only(&effects);
-        let due: Vec<_> = effects.iter().filter(|effect| flight.may_start(effect, now)).collect();
+        let due: Vec<_> = effects
+            .iter()
+            .filter(|effect| flight.may_start(effect, now))
+            .collect();
         if !due.is_empty() {
             if !live.save().await || !shared.session.covers(live.claim_id) {
                 return;
@@ -147,10 +163,17 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease) {
         let wake_at = waits
             .iter()
             .map(|wait| wait.until)
-            .chain(effects.iter().filter_map(|effect| effect.not_before).filter(|at| *at > now))
+            .chain(
+                effects
+                    .iter()
+                    .filter_map(|effect| effect.not_before)
+                    .filter(|at| *at > now),
+            )
             .min();
         if flight.is_empty() {
-            let Some(due_at) = wake_at else { return live.end(stuck(), lease).await };
+            let Some(due_at) = wake_at else {
+                return live.end(stuck(), lease).await;
+            };
             return live.release(Next::Wait { due_at }, lease).await;
         }
         for change in flight.next(wake_at).await {
@@ -161,7 +184,10 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease) {
 
 /// A run that waits for nothing would stay for ever; that must be seen.
 fn stuck() -> End {
-    End::Faulted(Problem::new(Kind::Runtime, "the run has nothing to wait for and nothing to do"))
+    End::Faulted(Problem::new(
+        Kind::Runtime,
+        "the run has nothing to wait for and nothing to do",
+    ))
 }
 
 impl<'a> Live<'a> {
@@ -177,7 +203,11 @@ impl<'a> Live<'a> {
             change: Change::Started { input: begun.input },
         };
         let entries = std::iter::once(started).chain(begun.journal);
-        let run = Run::replay(Arc::clone(&begun.definition), Arc::new(surroundings), entries);
+        let run = Run::replay(
+            Arc::clone(&begun.definition),
+            Arc::new(surroundings),
+            entries,
+        );
         Self {
             shared,
             run,
@@ -212,7 +242,10 @@ impl<'a> Live<'a> {
             self.shared.timers.expect(due_at);
         }
         let settlement = self.settlement(next);
-        self.shared.settler.send(Request::release(settlement, lease)).await;
+        self.shared
+            .settler
+            .send(Request::release(settlement, lease))
+            .await;
     }
 
     async fn end(&mut self, end: End, lease: Lease) {
@@ -223,9 +256,16 @@ impl<'a> Live<'a> {
         };
         self.log(&end, status);
         let hide = |text: Vec<u8>| self.shared.redactor().redact_bytes(text).into();
-        let next = Next::Ended { status, output: output.map(hide), error: error.map(hide) };
+        let next = Next::Ended {
+            status,
+            output: output.map(hide),
+            error: error.map(hide),
+        };
         let settlement = self.settlement(next);
-        self.shared.settler.send(Request::release(settlement, lease)).await;
+        self.shared
+            .settler
+            .send(Request::release(settlement, lease))
+            .await;
     }
 
     fn settlement(&mut self, next: Next) -> Settlement {
@@ -299,7 +339,11 @@ struct Lost {
 
 impl Lost {
     fn of(begun: &Begun) -> Self {
-        Self { run_id: begun.run_id, workflow_id: begun.workflow_id, claim_id: begun.claim_id }
+        Self {
+            run_id: begun.run_id,
+            workflow_id: begun.workflow_id,
+            claim_id: begun.claim_id,
+        }
     }
 
     /// A panic is a fault of ours: the run is faulted with it, so that it is seen and not tried

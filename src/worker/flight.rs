@@ -34,7 +34,13 @@ impl<'a> Flight<'a> {
     #[must_use]
     pub fn new(shared: &'a Arc<Shared>, run_id: Id, claim_id: i64) -> Self {
         let performing = FuturesUnordered::new();
-        Self { shared, run_id, claim_id, performing, aborts: HashMap::new() }
+        Self {
+            shared,
+            run_id,
+            claim_id,
+            performing,
+            aborts: HashMap::new(),
+        }
     }
 
     /// Whether nothing is in flight.
@@ -77,7 +83,9 @@ impl<'a> Flight<'a> {
         }
         self.shared.metrics.parked.inc();
         match destination.id() {
-            0 => Some(Next::Wait { due_at: now.saturating_add(CROWDED_PAUSE).unwrap_or(now) }),
+            0 => Some(Next::Wait {
+                due_at: now.saturating_add(CROWDED_PAUSE).unwrap_or(now),
+            }),
             destination_id => Some(Next::Ready { destination_id }),
         }
     }
@@ -95,12 +103,18 @@ impl<'a> Flight<'a> {
                 return None;
             }
             let idempotency_key = run_id.derive(&effect.key.idempotency_name());
-            let identity = Identity { run_id, idempotency_key };
-            let performed = shared.destinations.perform(&effect, &destination, identity, permit);
+            let identity = Identity {
+                run_id,
+                idempotency_key,
+            };
+            let performed = shared
+                .destinations
+                .perform(&effect, &destination, identity, permit);
             Some((effect.key.clone(), performed.await))
         });
         let (abort, registration) = AbortHandle::new_pair();
-        self.performing.push(Abortable::new(performing, registration));
+        self.performing
+            .push(Abortable::new(performing, registration));
         self.aborts.insert(key, abort);
     }
 
@@ -135,11 +149,21 @@ impl<'a> Flight<'a> {
 
 fn change(key: Key, performed: Performed) -> Change {
     match performed {
-        Performed::Done { attempt, outcome } => Change::Performed { key, attempt, outcome },
+        Performed::Done { attempt, outcome } => Change::Performed {
+            key,
+            attempt,
+            outcome,
+        },
         Performed::Retry { attempt, after } => {
             let after = jiff::SignedDuration::try_from(after).unwrap_or(jiff::SignedDuration::MAX);
-            let retry_at = Timestamp::now().saturating_add(after).unwrap_or(Timestamp::MAX);
-            Change::Attempted { key, attempt, retry_at }
+            let retry_at = Timestamp::now()
+                .saturating_add(after)
+                .unwrap_or(Timestamp::MAX);
+            Change::Attempted {
+                key,
+                attempt,
+                retry_at,
+            }
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What the loops count.
 
-use prometheus::{Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry,
+};
 
 /// Buckets for how many items a transaction carries.
 const BATCH_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
@@ -49,17 +52,47 @@ impl Metrics {
         let (in_flight, age, ended, seconds) = gauges(registry)?;
         Ok(Self {
             appended: counter("hookwright_events_appended_total", "Events stored.")?,
-            duplicates: counter("hookwright_events_duplicate_total", "Events that were there already.")?,
-            append_seconds: histogram("hookwright_append_seconds", "From handing an event in to its commit.", &SECONDS_BUCKETS)?,
-            append_batch_events: histogram("hookwright_append_batch_events", "Events in one commit.", &BATCH_BUCKETS)?,
-            handoffs_skipped: counter("hookwright_handoffs_skipped_total", "Stored events the router reads back because its queue was full.")?,
+            duplicates: counter(
+                "hookwright_events_duplicate_total",
+                "Events that were there already.",
+            )?,
+            append_seconds: histogram(
+                "hookwright_append_seconds",
+                "From handing an event in to its commit.",
+                &SECONDS_BUCKETS,
+            )?,
+            append_batch_events: histogram(
+                "hookwright_append_batch_events",
+                "Events in one commit.",
+                &BATCH_BUCKETS,
+            )?,
+            handoffs_skipped: counter(
+                "hookwright_handoffs_skipped_total",
+                "Stored events the router reads back because its queue was full.",
+            )?,
             routed: counter("hookwright_events_routed_total", "Events routed.")?,
-            ignored: counter("hookwright_events_ignored_total", "Events no workflow was started for.")?,
+            ignored: counter(
+                "hookwright_events_ignored_total",
+                "Events no workflow was started for.",
+            )?,
             runs_in_flight: in_flight,
-            parked: counter("hookwright_runs_parked_total", "Runs that left memory to wait for a busy destination.")?,
-            settle_batch_runs: histogram("hookwright_settle_batch_runs", "Runs in one settlement.", &BATCH_BUCKETS)?,
-            fenced: counter("hookwright_results_fenced_total", "Results dropped because the claim was lost.")?,
-            swept: counter("hookwright_claims_swept_total", "Claims taken back from dead sessions.")?,
+            parked: counter(
+                "hookwright_runs_parked_total",
+                "Runs that left memory to wait for a busy destination.",
+            )?,
+            settle_batch_runs: histogram(
+                "hookwright_settle_batch_runs",
+                "Runs in one settlement.",
+                &BATCH_BUCKETS,
+            )?,
+            fenced: counter(
+                "hookwright_results_fenced_total",
+                "Results dropped because the claim was lost.",
+            )?,
+            swept: counter(
+                "hookwright_claims_swept_total",
+                "Claims taken back from dead sessions.",
+            )?,
             ready_age_seconds: age,
             ended,
             run_seconds: seconds,
@@ -69,7 +102,9 @@ impl Metrics {
     /// Counts a run that has ended.
     pub(super) fn ended(&self, status: &'static str, seconds: f64) {
         self.ended.with_label_values(&[status]).inc();
-        self.run_seconds.with_label_values(&[status]).observe(seconds);
+        self.run_seconds
+            .with_label_values(&[status])
+            .observe(seconds);
     }
 }
 
@@ -77,9 +112,21 @@ type Gauges = (IntGauge, Gauge, IntCounterVec, HistogramVec);
 
 fn gauges(registry: &Registry) -> Result<Gauges, prometheus::Error> {
     let in_flight = IntGauge::new("hookwright_runs_in_flight", "Runs this node has in memory.")?;
-    let age = Gauge::new("hookwright_ready_age_seconds", "Age of the oldest ready run.")?;
-    let ended = IntCounterVec::new(Opts::new("hookwright_runs_ended_total", "Runs that have ended, by status."), &["status"])?;
-    let options = HistogramOpts::new("hookwright_run_seconds", "From the start of a run to its end, by status.");
+    let age = Gauge::new(
+        "hookwright_ready_age_seconds",
+        "Age of the oldest ready run.",
+    )?;
+    let ended = IntCounterVec::new(
+        Opts::new(
+            "hookwright_runs_ended_total",
+            "Runs that have ended, by status.",
+        ),
+        &["status"],
+    )?;
+    let options = HistogramOpts::new(
+        "hookwright_run_seconds",
+        "From the start of a run to its end, by status.",
+    );
     let seconds = HistogramVec::new(options.buckets(SECONDS_BUCKETS.to_vec()), &["status"])?;
     for status in ["completed", "faulted", "cancelled"] {
         ended.with_label_values(&[status]);

@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::Shared;
 use super::append::{Appended, chain};
 use super::definitions::Active;
 use super::execute::{Executor, Slot};
-use super::Shared;
 use crate::event::Event;
 use crate::expression::Value;
 use crate::id::Id;
@@ -83,7 +83,11 @@ async fn route_leftovers(shared: &Shared, executor: &Executor, link: &mut Link) 
         let received_at = Instant::now();
         let batch: Vec<_> = leftovers
             .into_iter()
-            .map(|row| Appended { event: row.event, target: row.target, received_at })
+            .map(|row| Appended {
+                event: row.event,
+                target: row.target,
+                received_at,
+            })
             .collect();
         if !batch.is_empty() {
             route(shared, executor, link, batch).await;
@@ -117,7 +121,10 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec
     // Events found gone were routed by another node, or by our own statement whose answer was
     // lost. In the second case the claims are ours without a task; `reclaim` gives them back.
     starts.retain(|start| !elsewhere.contains(&batch[start.event].event.id));
-    shared.metrics.routed.inc_by((batch.len() - elsewhere.len()) as u64);
+    shared
+        .metrics
+        .routed
+        .inc_by((batch.len() - elsewhere.len()) as u64);
     shared.metrics.ignored.inc_by(routing.ignored.len() as u64);
     let mut queued = false;
     for start in starts {
@@ -164,17 +171,33 @@ async fn decide(
     let mut ignored = Vec::new();
     for (event, appended) in batch.iter().enumerate() {
         match appended.target {
-            Some(Target::Start { workflow_id, run_id }) => {
+            Some(Target::Start {
+                workflow_id,
+                run_id,
+            }) => {
                 // A definition that cannot be had now leaves the run in `ready`.
-                let definition = shared.definitions.workflow(workflow_id).await.ok().flatten();
-                starts.push(Start { run_id, event, workflow_id, definition, claimed: None });
+                let definition = shared
+                    .definitions
+                    .workflow(workflow_id)
+                    .await
+                    .ok()
+                    .flatten();
+                starts.push(Start {
+                    run_id,
+                    event,
+                    workflow_id,
+                    definition,
+                    claimed: None,
+                });
             }
             None => match_triggers(&active, (event, appended), &mut starts, &mut ignored),
         }
     }
     for start in &mut starts {
         if start.definition.is_some() && shared.session.is_live() {
-            start.claimed = executor.slot().map(|slot| (shared.session.next_claim_id(), slot));
+            start.claimed = executor
+                .slot()
+                .map(|slot| (shared.session.next_claim_id(), slot));
         }
     }
     (starts, ignored)
@@ -191,7 +214,13 @@ fn match_triggers(
     for (workflow_id, definition) in matched.starts {
         let run_id = Id::generate();
         let definition = Some(definition);
-        starts.push(Start { run_id, event, workflow_id, definition, claimed: None });
+        starts.push(Start {
+            run_id,
+            event,
+            workflow_id,
+            definition,
+            claimed: None,
+        });
     }
     if let Some(reason) = matched.ignored {
         ignored.push((appended.event.id, reason));

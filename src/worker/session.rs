@@ -35,7 +35,10 @@ impl Session {
     #[must_use]
     pub fn new(self_fence: Duration) -> Self {
         let self_fence_ms = u64::try_from(self_fence.as_millis()).unwrap_or(u64::MAX);
-        Self { self_fence_ms, ..Self::default() }
+        Self {
+            self_fence_ms,
+            ..Self::default()
+        }
     }
 
     /// The id of the session; 0 while none is open.
@@ -125,7 +128,10 @@ async fn beat(
         return Ok(());
     }
     if id != 0 {
-        tracing::error!(session.id = id, "this node was taken for dead; its work goes on elsewhere");
+        tracing::error!(
+            session.id = id,
+            "this node was taken for dead; its work goes on elsewhere"
+        );
     }
     let id = link.open_session(node).await?;
     session.open(id, before_ms);
@@ -135,6 +141,7 @@ async fn beat(
 
 /// Milliseconds of the clock that also counts while the machine sleeps.
 fn now_ms() -> u64 {
-    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or_else(|_| Duration::ZERO, Duration::from);
+    let now =
+        clock_gettime(ClockId::CLOCK_BOOTTIME).map_or_else(|_| Duration::ZERO, Duration::from);
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

@@ -34,7 +34,11 @@ impl Request {
     /// A settlement after which the run leaves memory and its place is free.
     #[must_use]
     pub fn release(settlement: Settlement, lease: Lease) -> Self {
-        Self { settlement, lease: Some(lease), settled: None }
+        Self {
+            settlement,
+            lease: Some(lease),
+            settled: None,
+        }
     }
 }
 
@@ -58,7 +62,12 @@ impl Settler {
     /// Waits until a settlement is durable; false = the claim was lost and nothing was written.
     pub async fn settle(&self, settlement: Settlement) -> bool {
         let (settled, answer) = oneshot::channel();
-        self.send(Request { settlement, lease: None, settled: Some(settled) }).await;
+        self.send(Request {
+            settlement,
+            lease: None,
+            settled: Some(settled),
+        })
+        .await;
         answer.await.unwrap_or(false)
     }
 

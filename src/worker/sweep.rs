@@ -33,7 +33,9 @@ pub async fn run(shared: Arc<Shared>, mut link: Link, config: Arc<Config>) {
                     shared.wake_claims.notify_one();
                 }
             }
-            Err(error) => tracing::warn!(error = %chain(&error), "dead sessions could not be swept"),
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "dead sessions could not be swept")
+            }
         }
     }
 }

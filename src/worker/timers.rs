@@ -30,7 +30,10 @@ pub struct Timers {
 
 impl Default for Timers {
     fn default() -> Self {
-        Self { nearest_ms: AtomicI64::new(i64::MAX), nearer: Notify::new() }
+        Self {
+            nearest_ms: AtomicI64::new(i64::MAX),
+            nearer: Notify::new(),
+        }
     }
 }
 

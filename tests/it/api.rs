@@ -7,8 +7,8 @@ use hookwright::api::definitions::Checks;
 use hookwright::api::{self, Config, Parts};
 use hookwright::expression::Value;
 use hookwright::secret::{Keyring, Redactor, SealContext};
-use hookwright::store::{Link, NewEvent};
-use hookwright::worker::{Appender, Definitions, Endings};
+use hookwright::store::Link;
+use hookwright::worker::{self, Appender, Definitions, Endings, Metrics, append};
 use hookwright::workflow::{Fault, document};
 use serde_json::json;
 
@@ -35,11 +35,16 @@ impl Answer {
     }
 }
 
+/// A section of the shipped configuration.
+fn section<T: serde::de::DeserializeOwned>(name: &str) -> T {
+    let text = include_str!("../../config/default.toml");
+    let mut sections: toml::Table = toml::from_str(text).unwrap();
+    sections.remove(name).unwrap().try_into().unwrap()
+}
+
 /// The shipped configuration of the API, with keys forgotten at once.
 pub fn config() -> Config {
-    let text = include_str!("../../config/sections/api.toml");
-    let mut sections: toml::Table = toml::from_str(text).unwrap();
-    let mut config: Config = sections.remove("api").unwrap().try_into().unwrap();
+    let mut config: Config = section("api");
     config.key_cache_ttl_ms = 0;
     config
 }
@@ -66,12 +71,18 @@ pub fn checks() -> Checks {
     }
 }
 
-/// The writer, as one connection.
+/// The writer of a node, without its router: what it stores stays in the inbox.
 pub async fn appender(database: &Database) -> Appender {
     let mut link: Link = database.store.link("api test");
     let session = link.open_session("api test").await.unwrap();
     link.open_lane(session, 99).await.unwrap();
-    Appender::direct(link)
+    let metrics = Arc::new(Metrics::new(&prometheus::Registry::new()).unwrap());
+    let mut config: worker::Config = section("worker");
+    config.append_timeout_ms = 20_000;
+    let (appender, queue) = append::channel(&config, &metrics);
+    let (router, _nobody) = tokio::sync::mpsc::channel(1);
+    tokio::spawn(append::run(Arc::new(queue), link, router));
+    appender
 }
 
 /// An API that is not served yet.
@@ -89,6 +100,7 @@ pub async fn parts(database: &Database, keyring: Arc<Keyring>) -> Parts {
         checks: checks(),
         reload: Arc::new(|| Box::pin(async { Ok(()) })),
         door: Arc::new(|| json!({"received": 0})),
+        tasks_max: 10_000,
         work: tokio::runtime::Handle::current(),
     }
 }
@@ -157,12 +169,6 @@ impl World {
     /// Sends a request without headers.
     pub async fn ask(&self, route: &str, body: &str) -> Answer {
         self.send(route, &[], body).await
-    }
-
-    /// Stores an event past the API.
-    pub async fn append(&self, new: NewEvent) {
-        let mut link = self.database.store.link("test");
-        link.append(&[new]).await.unwrap();
     }
 }
 
@@ -347,14 +353,7 @@ async fn sources_and_destinations_have_versions() {
 
 #[tokio::test]
 async fn secrets_go_in_and_never_out() {
-    let database = database().await;
-    let keyring = keyring();
-    let url = serve(parts(&database, Arc::clone(&keyring)).await).await;
-    let world = World {
-        database,
-        url,
-        client: client(),
-    };
+    let world = world().await;
     let first = world.ask("PUT /secrets/crm", "\"correct-horse\"").await;
     assert_eq!(
         (first.status, first.json()["version"].clone()),
@@ -392,6 +391,26 @@ async fn secrets_go_in_and_never_out() {
         2
     );
 
+    assert_eq!(world.ask("DELETE /secrets/a", "").await.status, 204);
+    assert_eq!(world.ask("GET /secrets/a", "").await.status, 404);
+}
+
+#[tokio::test]
+async fn secrets_are_sealed_for_their_place() {
+    let database = database().await;
+    let keyring = keyring();
+    let url = serve(parts(&database, Arc::clone(&keyring)).await).await;
+    let world = World {
+        database,
+        url,
+        client: client(),
+    };
+    world
+        .ask(
+            "PUT /secrets",
+            "{\"a\": \"one-secret\", \"crm\": \"three\"}",
+        )
+        .await;
     let sealed = world.database.store.sealed_secrets().await.unwrap();
     let row = sealed.iter().find(|row| row.name == "a").unwrap();
     let context = SealContext {
@@ -420,8 +439,6 @@ async fn secrets_go_in_and_never_out() {
             refused.body
         );
     }
-    assert_eq!(world.ask("DELETE /secrets/a", "").await.status, 204);
-    assert_eq!(world.ask("GET /secrets/a", "").await.status, 404);
 }
 
 #[tokio::test]

@@ -4,18 +4,22 @@
     reason = "a test that cannot go on fails where it stands"
 )]
 
+mod api;
+mod api_access;
+mod api_definitions;
+mod api_events;
+mod api_runs;
 mod call;
 mod config;
 mod container;
 mod document;
 mod egress;
 mod expression;
-//! All integration tests in one binary: one module per area.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 mod postgres;
 mod replay;
 mod run;
+mod run_catch;
+mod run_journal;
 mod secrets;
 mod signatures;
 mod store_append;
@@ -28,22 +32,5 @@ mod store_recovery;
 mod telemetry;
 mod tidy;
 mod transcript;
-mod document;
-mod workflow;
-mod expression;
-mod transcript;
-mod run;
-mod run_catch;
-mod run_journal;
-mod replay;
-mod config;
-mod secrets;
-mod api;
-mod api_access;
-mod api_definitions;
-mod api_events;
-mod api_runs;
-mod telemetry;
-mod expression;
 mod trigger;
 mod workflow;

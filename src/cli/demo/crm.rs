@@ -30,18 +30,29 @@ impl Crm {
     /// # Errors
     /// Where no port can be had.
     pub async fn start() -> anyhow::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .context("no free port")?;
         let address = listener.local_addr()?;
         let calls = Arc::new(Mutex::new(Vec::new()));
-        let routes = Router::new().route("/v2/orders", post(order)).with_state(Arc::clone(&calls));
+        let routes = Router::new()
+            .route("/v2/orders", post(order))
+            .with_state(Arc::clone(&calls));
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        Ok(Self { url: format!("http://{address}/v2"), address, calls })
+        Ok(Self {
+            url: format!("http://{address}/v2"),
+            address,
+            calls,
+        })
     }
 
     /// One line for each call so far.
     #[must_use]
     pub fn received(&self) -> Vec<String> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.calls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -51,13 +62,20 @@ async fn order(
     body: Bytes,
 ) -> Response {
     let text = |name: &str| {
-        headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("none").to_owned()
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("none")
+            .to_owned()
     };
     let mut calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
     let (status, answer) = if text("x-api-key") != API_KEY {
         (StatusCode::UNAUTHORIZED, r#"{"error":"who are you?"}"#)
     } else if calls.is_empty() {
-        (StatusCode::SERVICE_UNAVAILABLE, r#"{"error":"down for a moment"}"#)
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            r#"{"error":"down for a moment"}"#,
+        )
     } else {
         (StatusCode::CREATED, r#"{"id":"crm-1042"}"#)
     };

@@ -36,7 +36,10 @@ pub fn headers(order: &str, secret: &str) -> anyhow::Result<Vec<(String, String)
     headers.insert("content-type", HeaderValue::from_static("application/json"));
     headers.insert("x-shopify-topic", HeaderValue::from_static("orders/create"));
     headers.insert("x-shopify-webhook-id", id);
-    headers.insert("x-shopify-shop-domain", HeaderValue::from_static("demo.myshopify.com"));
+    headers.insert(
+        "x-shopify-shop-domain",
+        HeaderValue::from_static("demo.myshopify.com"),
+    );
     let body = bytes::Bytes::copy_from_slice(order.as_bytes());
     let delivery = Delivery {
         method: &Method::POST,

@@ -129,9 +129,9 @@ impl Node {
             Self::Object(members) => object(members, input, bound, budget).map(Cow::Owned),
             Self::Array(items) => array(items.as_deref(), input, bound, budget).map(Cow::Owned),
             Self::Text(parts) => interpolate(parts, input, bound, budget).map(Cow::Owned),
-            Self::If(branches, otherwise) => self
-                .branch(branches, otherwise, input, bound, budget)?
-                .one(input, bound, budget),
+            Self::If(branches, otherwise) => {
+                Self::branch(branches, otherwise, input, bound, budget)?.one(input, bound, budget)
+            }
             Self::Compare(op, l, r) => {
                 let (l, r) = (l.one(input, bound, budget)?, r.one(input, bound, budget)?);
                 owned(Val::Bool(compare(*op, &l, &r)?))
@@ -164,7 +164,6 @@ impl Node {
     }
 
     fn branch<'a>(
-        &self,
         branches: &'a [(Node, Node)],
         otherwise: &'a Node,
         input: &Val,
@@ -212,7 +211,7 @@ impl Node {
                 false => Ok(()),
             },
             Self::If(branches, otherwise) => {
-                let then = self.branch(branches, otherwise, input, bound, budget)?;
+                let then = Self::branch(branches, otherwise, input, bound, budget)?;
                 then.each(input, bound, budget, out)
             }
             Self::Alternative(l, r) => match l.one(input, bound, budget)? {
