@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::call::Destinations;
 use crate::expression::{self, Value};
+use crate::run::Resolve;
 use crate::secret::{Keyring, Secrets};
 use crate::store::Store;
 use crate::store::managed::Managed;
@@ -261,7 +262,7 @@ impl World {
 }
 
 /// `$secrets.<name>` as data: an object where the value is one, else a string.
-fn named_secrets(secrets: &Arc<Secrets>) -> Arc<dyn Fn(&str) -> Option<Value> + Send + Sync> {
+fn named_secrets(secrets: &Arc<Secrets>) -> Arc<Resolve> {
     use secrecy::ExposeSecret;
     let secrets = Arc::clone(secrets);
     Arc::new(move |name| {
@@ -274,7 +275,7 @@ fn named_secrets(secrets: &Arc<Secrets>) -> Arc<dyn Fn(&str) -> Option<Value> + 
     })
 }
 
-fn redactor(secrets: &Arc<Secrets>) -> Arc<dyn Fn() -> Arc<crate::secret::Redactor> + Send + Sync> {
+fn redactor(secrets: &Arc<Secrets>) -> Arc<worker::Redaction> {
     let secrets = Arc::clone(secrets);
     Arc::new(move || secrets.redactor())
 }

@@ -25,7 +25,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 
 use crate::call::Destinations;
-use crate::expression::Value;
+use crate::run::Resolve;
 use crate::secret::Redactor;
 use crate::store::{Link, Store};
 
@@ -80,6 +80,9 @@ pub struct Roles {
     pub work: bool,
 }
 
+/// Gives the redactor for what is written down, as of now.
+pub type Redaction = dyn Fn() -> Arc<Redactor> + Send + Sync;
+
 /// What the loops are built from.
 pub struct Parts {
     /// Makes connections.
@@ -91,9 +94,9 @@ pub struct Parts {
     /// Name of the environment.
     pub environment: Arc<str>,
     /// Resolves `$secrets.<name>`.
-    pub secrets: Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>,
+    pub secrets: Arc<Resolve>,
     /// The redactor for what is written down, as of now.
-    pub redactor: Arc<dyn Fn() -> Arc<Redactor> + Send + Sync>,
+    pub redactor: Arc<Redaction>,
     /// Executions of tasks in one run; one more faults it.
     pub tasks_max: u32,
     /// What to count.
@@ -107,8 +110,8 @@ pub struct Shared {
     definitions: Arc<Definitions>,
     destinations: Arc<Destinations>,
     environment: Arc<str>,
-    secrets: Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>,
-    redactor: Arc<dyn Fn() -> Arc<Redactor> + Send + Sync>,
+    secrets: Arc<Resolve>,
+    redactor: Arc<Redaction>,
     metrics: Arc<Metrics>,
     session: Arc<Session>,
     settler: settle::Settler,
