@@ -175,12 +175,6 @@ impl Server {
             managed.stop().await;
         }
     }
-
-    /// The grace period of a drain applies after a SIGTERM, not after a Ctrl-C.
-    #[must_use]
-    pub const fn drain_settings(&self) -> &settings::Drain {
-        &self.drain
-    }
 }
 
 impl Drop for Server {
@@ -315,7 +309,8 @@ async fn bind(world: &World, settings: &Settings) -> anyhow::Result<(TcpListener
         tracing::warn!(
             asked = %settings.http.listen,
             listening = %wanted,
-            "there is no API key, so the server listens on loopback only; make one with `hookwright keys create`, then start again"
+            "there is no API key, so the server listens on loopback only; make one with \
+             `hookwright keys create`, then start again"
         );
     }
     let listener = TcpListener::bind(wanted).await.with_context(|| {
