@@ -117,7 +117,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new(registry)?);
         let probes = Arc::new(probes::Probes::default());
         let (listener, address) = bind(&world, &settings).await?;
-        let routes = routes(&world, &settings, (&probes, registry)).await?;
+        let routes = routes(&world, &settings, options.roles, (&probes, registry));
         let stop = CancellationToken::new();
         let door = accept::Door::new(&settings.http, metrics);
         let accepting = tokio::spawn(accept::serve(listener, routes, door, stop.clone()));
@@ -320,20 +320,23 @@ async fn bind(world: &World, settings: &Settings) -> anyhow::Result<(TcpListener
     Ok((listener, address))
 }
 
-async fn routes(
+/// The routes of this node's roles; the API is everywhere.
+fn routes(
     world: &Arc<World>,
     settings: &Settings,
+    roles: Roles,
     (probes, registry): (&Arc<probes::Probes>, &Registry),
-) -> anyhow::Result<axum::Router> {
+) -> axum::Router {
     let door = webhook::Door {
         sources: Arc::clone(&world.sources),
         appender: world.worker.appender.clone(),
         counters: Arc::clone(&world.counters),
         config: settings.webhook.clone(),
     };
-    let api = api::router(reload::api_parts(world, settings));
-    let routes = webhook::router(door)
-        .merge(api)
+    let mut routes = api::router(reload::api_parts(world, settings))
         .merge(probes::router(Arc::clone(probes), registry.clone()));
-    Ok(detach::wrap(routes))
+    if roles.receive {
+        routes = routes.merge(webhook::router(door));
+    }
+    detach::wrap(routes)
 }
