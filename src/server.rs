@@ -9,6 +9,7 @@ pub mod pace;
 pub mod probes;
 pub mod reload;
 pub mod settings;
+pub mod work;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -33,9 +34,7 @@ use crate::{api, telemetry};
 
 pub use metrics::Metrics;
 pub use settings::{Http, Settings};
-
-/// Stack of a thread that evaluates expressions, in bytes; only what is used takes memory.
-const WORK_STACK_BYTES: usize = 64 * 1024 * 1024;
+use work::Work;
 
 /// What a start needs beside the settings.
 #[derive(Clone, Debug)]
@@ -58,7 +57,7 @@ pub struct Server {
     accepting: JoinHandle<()>,
     stop: CancellationToken,
     watching: CancellationToken,
-    work: Option<tokio::runtime::Runtime>,
+    work: Work,
     managed: Option<Managed>,
     drain: settings::Drain,
 }
@@ -99,14 +98,8 @@ impl Server {
     ) -> anyhow::Result<Self> {
         expression::configure(settings.expression.clone());
         let (store, managed) = open_store(&settings, &options).await?;
-        let work = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(settings.worker.work_threads.max(1))
-            .thread_stack_size(WORK_STACK_BYTES)
-            .thread_name("work")
-            .enable_all()
-            .build()
-            .context("the threads for expressions could not be started")?;
-        let world = World::build(&settings, &options, (store, registry), work.handle()).await?;
+        let work = Work::start(settings.worker.work_threads)?;
+        let world = World::build(&settings, &options, (store, registry), &work.handle()).await?;
         let world = Arc::new(world);
         if let Some(dir) = &options.definitions {
             reload::apply(&world, dir).await?;
@@ -127,7 +120,6 @@ impl Server {
         probes.wait_until_ready(Duration::from_secs(5)).await;
         tracing::info!(address = %address, environment = settings.environment, "ready");
         let drain = settings.drain;
-        let work = Some(work);
         Ok(Self {
             address,
             world,
@@ -167,20 +159,10 @@ impl Server {
         tracing::info!("stopped");
     }
 
-    async fn shut_down(&mut self) {
-        if let Some(work) = self.work.take() {
-            work.shutdown_background();
-        }
-        if let Some(managed) = self.managed.take() {
+    async fn shut_down(self) {
+        drop(self.work);
+        if let Some(managed) = self.managed {
             managed.stop().await;
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Some(work) = self.work.take() {
-            work.shutdown_background();
         }
     }
 }
