@@ -113,7 +113,10 @@ fn hostile_expressions_end_with_a_clear_error() {
         ("def f: [f]; f", "too deeply"),
         ("def f(g): f(g | g); f(.)", ""),
         (
-            "def a: . | .; def b: a | a; def c: b | b | b | b; def d: c | c | c | c | c; def e: d | d | d | d | d; def g: e | e | e | e | e | e; def h: g | g | g | g | g | g | g; h | h | h | h | h | h | h | h | h | h | h | h | error",
+            "def a: . | .; def b: a | a; def c: b | b | b | b; def d: c | c | c | c | c; \
+             def e: d | d | d | d | d; def g: e | e | e | e | e | e; \
+             def h: g | g | g | g | g | g | g; \
+             h | h | h | h | h | h | h | h | h | h | h | h | error",
             "",
         ),
         ("repeat(.)", "several"),
@@ -167,7 +170,8 @@ fn hostile_expressions_end_with_a_clear_error() {
         ("[2024, 127, 1, 0, 0, 0] | mktime", ""),
         ("[range(100000)] | sort_by([range(100)])", ""),
         (
-            "[range(3000)] | . - . - . | [range(3000)] | map(. as $x | [range(3000)] | contains([$x]))",
+            "[range(3000)] | . - . - . | [range(3000)] \
+             | map(. as $x | [range(3000)] | contains([$x]))",
             "",
         ),
         ("until(false; .)", ""),
