@@ -177,11 +177,10 @@ pub(super) fn with_checkpoints<'s>(term: Term<&'s str>, parameters: &[&'s str]) 
     }
 }
 
-/// An argument of a call. One that is a parameter itself is passed on as it is: no chain grows.
+/// An argument of a call. jaq wraps it even where it is only a parameter passed on.
 fn argument<'s>(term: Term<&'s str>, parameters: &[&'s str]) -> Term<&'s str> {
-    let passed_on = matches!(&term, Term::Call(_, arguments) if arguments.is_empty());
     let mut names = Names::default();
-    if !passed_on && !parameters.is_empty() {
+    if !parameters.is_empty() {
         names.collect(&term);
     }
     let checked = with_checkpoints(term, parameters);
