@@ -27,13 +27,20 @@ impl Scope for Empty {
 fn order(lines: usize) -> String {
     let line = |i: usize| {
         format!(
-            r#"{{"id":{i},"sku":"SKU-{i:05}","title":"Product {i}","quantity":{},"price":"{i}9.90","taxable":true,"grams":250,"vendor":"Example"}}"#,
+            r#"{{"id":{i},"sku":"SKU-{i:05}","title":"Product {i}","quantity":{},
+                 "price":"{i}9.90","taxable":true,"grams":250,"vendor":"Example"}}"#,
             1 + i % 3
         )
     };
     let lines: Vec<String> = (0..lines).map(line).collect();
     format!(
-        r#"{{"order":{{"id":820982911946154508,"email":"jon@example.com","created_at":"2026-11-22T12:00:00-05:00","total_price":"409.94","currency":"EUR","financial_status":"paid","customer":{{"id":115310627314723954,"email":"john@example.com","first_name":"John","last_name":"Smith","tags":["vip","b2b"],"default_address":{{"city":"Ottawa","country":"CA","zip":"K2P0V6"}}}},"line_items":[{}],"note":null,"test":false}}}}"#,
+        r#"{{"order":{{"id":820982911946154508,"email":"jon@example.com",
+             "created_at":"2026-11-22T12:00:00-05:00","total_price":"409.94","currency":"EUR",
+             "financial_status":"paid","customer":{{"id":115310627314723954,
+             "email":"john@example.com","first_name":"John","last_name":"Smith",
+             "tags":["vip","b2b"],
+             "default_address":{{"city":"Ottawa","country":"CA","zip":"K2P0V6"}}}},
+             "line_items":[{}],"note":null,"test":false}}}}"#,
         lines.join(",")
     )
 }
@@ -107,7 +114,9 @@ fn compile(bencher: Bencher<'_, '_>, which: usize) {
 
 #[divan::bench]
 fn template(bencher: Bencher<'_, '_>) {
-    let field = br#"{"externalId":"${ .order.id }","customer":"${ .order.customer.email }","total":"${ .order.total_price | tonumber }","lines":"${ [ .order.line_items[] | { sku, quantity } ] }"}"#;
+    let field = br#"{"externalId":"${ .order.id }","customer":"${ .order.customer.email }",
+        "total":"${ .order.total_price | tonumber }",
+        "lines":"${ [ .order.line_items[] | { sku, quantity } ] }"}"#;
     let field = Value::from_json(field).expect("the bench is right");
     let template = Template::compile(&field, &VARIABLES, Mode::Value).expect("the bench is right");
     let input = Value::from_json(order(5).as_bytes()).expect("the bench is right");

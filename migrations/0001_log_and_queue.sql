@@ -1,6 +1,6 @@
 -- The event log, the queue and the journal.
 --
--- History (events, dedupe, runs, journal, ignored, rejections) is append-only and partitioned by
+-- History (events, dedupe, runs, journal, ignored) is append-only and partitioned by
 -- day: ids are UUIDs of version 7, so a range of ids is a range of time and an id alone finds its
 -- partition. What changes all the time (inbox, ready, timers, claims) is narrow, has one index,
 -- and its rows are deleted. No foreign keys on these tables: no lock is taken on another row.
@@ -98,17 +98,6 @@ create table claims (
 alter table inbox set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
                        autovacuum_vacuum_cost_delay = 0);
 
--- Deliveries that were refused: kept for a while, byte for byte, with the reason.
-create table rejections (
-  id uuid not null primary key,
-  source text not null,
-  cause text not null,
-  method text not null,
-  path text not null,
-  headers bytea not null,
-  body bytea not null
-) partition by range (id);
-
 -- The event ledger. Each lane is one connection of one session, so no two writers share a row; the
 -- counts change in the transaction that does the work and so always agree with it.
 create table ledger (
@@ -132,4 +121,3 @@ create table dedupe_default partition of dedupe default;
 create table ignored_default partition of ignored default;
 create table runs_default partition of runs default;
 create table journal_default partition of journal default;
-create table rejections_default partition of rejections default;

@@ -16,7 +16,6 @@ mod syntax;
 mod template;
 mod value;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -100,9 +99,6 @@ pub trait Scope {
     /// What `now` means: frozen, so that evaluating again gives the same.
     fn now(&self) -> Timestamp;
 }
-
-/// Values of variables by name, without the dollar sign.
-pub type Variables = BTreeMap<String, Value>;
 
 /// A compiled expression; cheap to clone, usable from every thread.
 #[derive(Clone)]

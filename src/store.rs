@@ -27,7 +27,6 @@ pub mod deployments;
 pub mod destinations;
 pub mod events;
 pub mod ledger;
-pub mod rejections;
 pub mod revision;
 pub mod runs;
 pub mod secrets;

@@ -31,6 +31,9 @@ const ABSENT: [&str; 8] = [
 /// lists and drops those recursively: this bounds their length, so that the stack is enough.
 const CALL_BYTES: usize = 256;
 
+/// What each argument and variable of such a function costs on top, in bytes: links of that list.
+const LINK_BYTES: usize = 128;
+
 /// Reached through a definition of the same name in `prelude.jq`, which bounds what they cost or
 /// keeps the data they complain about out of the message.
 const WRAPPED: [(&str, &str); 13] = [
@@ -96,6 +99,15 @@ fn ours() -> Vec<Filter<RunPtr<Data>>> {
     vec![
         ("__tick", v(0), |_| {
             charge(CALL_BYTES);
+            bome(Ok(Metered(Val::Null)))
+        }),
+        ("__ticks", v(0), |cv| {
+            let links = jaq_std::ValT::as_isize(&cv.1.0).map_or(0, isize::unsigned_abs);
+            charge(CALL_BYTES.saturating_add(links.saturating_mul(LINK_BYTES)));
+            bome(Ok(Metered(Val::Null)))
+        }),
+        ("__deeper", v(0), |_| {
+            tick();
             bome(Ok(Metered(Val::Null)))
         }),
         ("__nan", v(0), |_| bome(Ok(Metered::from(f64::NAN)))),

@@ -18,7 +18,7 @@ type Definition = Def<&'static str, Term<&'static str>>;
 const ABSENT: [&str; 4] = ["halt", "halt_error", "debug", "stderr"];
 
 /// Used by the interpreter, or by every checkpoint, without being named.
-const ALWAYS: [&str; 4] = ["__tick", "not", "empty", "error"];
+const ALWAYS: [&str; 6] = ["__tick", "__ticks", "__deeper", "not", "empty", "error"];
 
 struct Known {
     definition: Definition,
@@ -58,7 +58,7 @@ fn known(definition: Definition) -> Known {
     // Only what calls itself can go on without end.
     let recursive = defines_recursion(&definition);
     let definition = if recursive {
-        definition_with_checkpoint(definition)
+        definition_with_checkpoint(definition, &[])
     } else {
         definition
     };

@@ -80,11 +80,6 @@ impl Value {
         Self(Val::Num(Num::from_integral(n)))
     }
 
-    /// A floating-point number; what JSON cannot say is written as jq writes it (NaN as null).
-    pub fn float(n: f64) -> Self {
-        Self(Val::Num(Num::Float(n)))
-    }
-
     /// An array.
     pub fn array(items: Vec<Value>) -> Self {
         Self(items.into_iter().map(|item| item.0).collect())

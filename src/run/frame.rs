@@ -302,7 +302,7 @@ impl Frame {
 fn trial_list<'a>(trial: &'a mut Trial, task: &'a Try) -> Option<(&'a mut List, &'a TaskList)> {
     match &mut trial.phase {
         Phase::Body(list, _) => Some((list, &task.body)),
-        Phase::Catch(list) => Some((list, task.handler.as_ref()?)),
+        Phase::Catch(list) => Some((list, task.recovery.as_ref()?)),
         Phase::Delay(_) => None,
     }
 }

@@ -28,7 +28,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 const ATTEMPTS_MAX: u32 = 25;
 
 /// Tables of history partitioned by ranges of UUIDs of version 7.
-const BY_ID: [&str; 5] = ["events", "ignored", "runs", "journal", "rejections"];
+const BY_ID: [&str; 4] = ["events", "ignored", "runs", "journal"];
 
 /// Creates the partitions of today and `days_ahead` days more, where they are missing.
 ///
@@ -111,7 +111,7 @@ pub async fn strays(store: &Store) -> Result<i64, Error> {
     let count = sqlx::query_scalar(
         "select (select count(*) from events_default) + (select count(*) from dedupe_default)
               + (select count(*) from ignored_default) + (select count(*) from runs_default)
-              + (select count(*) from journal_default) + (select count(*) from rejections_default)",
+              + (select count(*) from journal_default)",
     )
     .fetch_one(store.pool())
     .await?;

@@ -236,7 +236,7 @@ pub struct Try {
     /// `catch.retry`; `use.retries` resolved.
     pub retry: Option<Retry>,
     /// `catch.do`.
-    pub handler: Option<TaskList>,
+    pub recovery: Option<TaskList>,
     /// `catch.then`.
     pub then: Option<Then>,
 }

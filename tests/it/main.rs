@@ -9,6 +9,7 @@ mod api_access;
 mod api_definitions;
 mod api_events;
 mod api_runs;
+mod api_secrets;
 mod call;
 mod config;
 mod container;

@@ -172,7 +172,7 @@ fn filters_of_catch_are_anded() {
 }
 
 #[test]
-fn an_error_in_the_handler_goes_outward() {
+fn an_error_in_the_recovery_goes_outward() {
     let body = r#"
 do:
   - t:

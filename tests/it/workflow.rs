@@ -57,7 +57,10 @@ fn references(list: &TaskList, into: &mut Vec<String>) {
             Kind::For(each) => references(&each.body, into),
             Kind::Try(tried) => {
                 references(&tried.body, into);
-                tried.handler.iter().for_each(|list| references(list, into));
+                tried
+                    .recovery
+                    .iter()
+                    .for_each(|list| references(list, into));
             }
             Kind::Fork(fork) => {
                 into.extend(
@@ -158,7 +161,7 @@ fn a_call_in_catch_do_is_not_retried_by_that_try() {
         _ => panic!("a call"),
     };
     assert!(retried(&tried.body));
-    assert!(!retried(tried.handler.as_ref().expect("catch.do")));
+    assert!(!retried(tried.recovery.as_ref().expect("catch.do")));
 }
 
 #[test]
@@ -359,8 +362,8 @@ fn names_and_versions() {
     }
     assert_eq!(
         faults("specVersion: '0.8'\nid: x\nstates: []\n"),
-        "1:1: this server speaks version 1.0 of the language, not 0.8 (documents of version 0 must\n    \
-         be rewritten: they have states, not tasks)"
+        "1:1: this server speaks version 1.0 of the language, not 0.8 \
+         (documents of version 0 must\n    be rewritten: they have states, not tasks)"
     );
 }
 

@@ -192,7 +192,7 @@ fn decide(run: &mut Run, id: FrameId, task: &Try, fault: Fault) -> Result<(), Fa
         return again(run, id, task, (retries + 1, delay));
     }
     let input = frame.input.clone();
-    if let Some(tasks) = &task.handler {
+    if let Some(tasks) = &task.recovery {
         let list = List::new(nest, frame.depth + 1);
         let phase = Phase::Catch(list);
         set_phase(run, id, Trial { phase, retries });

@@ -49,7 +49,7 @@ pub fn try_catch(
     let when = field::condition(catch.optional("when").as_ref(), &caught);
     let except_when = field::condition(catch.optional("exceptWhen").as_ref(), &caught);
     let retry = catch.optional("retry").map(|place| retry(&place, &caught));
-    let handler = catch
+    let recovery = catch
         .optional("do")
         .map(|place| task::list(&place, &caught));
     let then = catch
@@ -63,7 +63,7 @@ pub fn try_catch(
         when,
         except_when,
         retry: retry.map_or(Some(None), |retry| retry.map(Some))?,
-        handler: handler.map_or(Some(None), |list| list.map(Some))?,
+        recovery: recovery.map_or(Some(None), |list| list.map(Some))?,
         then: then.map_or(Some(None), |then| then.map(Some))?,
     })))
 }

@@ -99,21 +99,92 @@ fn processor_time() -> Duration {
         .into()
 }
 
+/// Names the test whose process is a child of the test program.
+const CHILD: &str = "HOOKWRIGHT_TEST_CHILD";
+
+/// Runs the test `name` of this file again in a process of its own: its limits are its own, and
+/// what ends it fails one test. True in that process; false in ours, where it has succeeded.
+fn in_child(name: &str, timeout_ms: u64) -> bool {
+    if std::env::var(CHILD).is_ok_and(|child| child == name) {
+        return configure(Config {
+            timeout_ms,
+            ..BUILT_IN
+        });
+    }
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([&format!("expression::limits::{name}"), "--exact"])
+        .env(CHILD, name)
+        .output()
+        .unwrap();
+    let (out, err) = (child.stdout.as_slice(), child.stderr.as_slice());
+    let text = [out, err].map(String::from_utf8_lossy).concat();
+    assert!(child.status.success(), "{}: {text}", child.status);
+    assert!(text.contains("1 passed"), "{text}");
+    false
+}
+
+/// jaq follows and drops chains of closures and bindings recursively: without a limit these
+/// overflowed the stack, within the time that is given them.
+#[test]
+fn chains_of_closures_end_before_the_stack_does() {
+    if !in_child("chains_of_closures_end_before_the_stack_does", 10_000) {
+        return;
+    }
+    let f = |parameters: &str, before: &str, stop: u32, then: &str, arguments: &str| {
+        let first = vec!["."; 1 + parameters.matches(';').count()].join(";");
+        format!(
+            "def f({parameters}): {before} if . > {stop} then {then} \
+             else . + 1 | f({arguments}) end; 0 | f({first})"
+        )
+    };
+    let names: Vec<String> = (0..40).map(|i| format!("p{i}")).collect();
+    let wrapped: Vec<String> = names.iter().map(|p| format!("({p} | .)")).collect();
+    let binds = ". as $a | ".repeat(300);
+    let labels = "label $a | ".repeat(300);
+    let codes = [
+        f("x", "", 20_000, "x", "x"),
+        f("x", "", 20_000, "x", "x | ."),
+        f("x", "", 20_000, "x", "x | (., .)"),
+        f("x", "", 20_000, "x", "try x catch ."),
+        f("x", "", 20_000, "x", "label $a | x"),
+        f("x", "", 20_000, "path(x)", "x | .a"),
+        f("x; y", "", 20_000, "x, y", "y | x; x | y"),
+        f("x", "", 60_000, "1", "x | ."),
+        f(&names.join(";"), "", 60_000, "1", &wrapped.join(";")),
+        f("x", &binds, 5_000, "1", "x | ."),
+        f("x", &labels, 5_000, "1", "x | ."),
+        "-".repeat(32 * 1024 - 1) + "1",
+    ];
+    // Just above what an evaluation asks for, so that it gets no stack of its own.
+    let thread = std::thread::Builder::new().stack_size(41 * 1024 * 1024);
+    let run = move || {
+        for code in codes {
+            if let Ok(expression) = Expression::compile(&code, &VARIABLES) {
+                drop(expression.evaluate(&Value::null(), &Fixed));
+            }
+        }
+    };
+    thread.spawn(run).unwrap().join().unwrap();
+    gives(&f("x", "", 500, "x", "x | ."), "null", "501");
+}
+
 #[test]
 #[expect(clippy::too_many_lines, reason = "a list of cases")]
 fn hostile_expressions_end_with_a_clear_error() {
     // Many of them use up their time; less of it keeps the test fast.
-    configure(Config {
-        timeout_ms: 50,
-        ..BUILT_IN
-    });
+    if !in_child("hostile_expressions_end_with_a_clear_error", 50) {
+        return;
+    }
     let cases = [
         ("def f: f; f", ""),
         ("def f: 1 + f; f", "too deeply"),
         ("def f: [f]; f", "too deeply"),
         ("def f(g): f(g | g); f(.)", ""),
         (
-            "def a: . | .; def b: a | a; def c: b | b | b | b; def d: c | c | c | c | c; def e: d | d | d | d | d; def g: e | e | e | e | e | e; def h: g | g | g | g | g | g | g; h | h | h | h | h | h | h | h | h | h | h | h | error",
+            "def a: . | .; def b: a | a; def c: b | b | b | b; def d: c | c | c | c | c; \
+             def e: d | d | d | d | d; def g: e | e | e | e | e | e; \
+             def h: g | g | g | g | g | g | g; \
+             h | h | h | h | h | h | h | h | h | h | h | h | error",
             "",
         ),
         ("repeat(.)", "several"),
@@ -167,7 +238,8 @@ fn hostile_expressions_end_with_a_clear_error() {
         ("[2024, 127, 1, 0, 0, 0] | mktime", ""),
         ("[range(100000)] | sort_by([range(100)])", ""),
         (
-            "[range(3000)] | . - . - . | [range(3000)] | map(. as $x | [range(3000)] | contains([$x]))",
+            "[range(3000)] | . - . - . | [range(3000)] \
+             | map(. as $x | [range(3000)] | contains([$x]))",
             "",
         ),
         ("until(false; .)", ""),

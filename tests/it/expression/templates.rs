@@ -14,7 +14,10 @@ fn templates_evaluate_whole_strings_only() {
     let result = template
         .evaluate(&value(r#"{"id":"${ .evil }"}"#), &Fixed)
         .unwrap();
-    let expected = r#"{"id":"${ .evil }","plain":".id","dollar":"$context","n":1,"list":["x","shop",{"${ .k }":"${ .evil }"}],"lit":"${"}"#;
+    let expected = concat!(
+        r#"{"id":"${ .evil }","plain":".id","dollar":"$context","n":1,"#,
+        r#""list":["x","shop",{"${ .k }":"${ .evil }"}],"lit":"${"}"#,
+    );
     assert_eq!(json(&result), expected);
     let literal = Template::compile(&value(r#"{"a":[".b"]}"#), &VARIABLES, Mode::Value).unwrap();
     assert!(matches!(literal, Template::Literal(_)));
@@ -47,7 +50,8 @@ fn expression_fields_take_strings_with_and_without_braces() {
 #[test]
 fn template_errors_come_all_at_once_with_their_pointers() {
     let field = value(
-        r#"{"a/b":["ok","id ${ .id }"],"c":{"~":"${ .x ' }"},"d":"${ .a } and ${ .b }","e":"${ .a"}"#,
+        r#"{"a/b":["ok","id ${ .id }"],"c":{"~":"${ .x ' }"},
+            "d":"${ .a } and ${ .b }","e":"${ .a"}"#,
     );
     let errors = Template::compile(&field, &VARIABLES, Mode::Value).unwrap_err();
     let pointers: Vec<&str> = errors.iter().map(|(pointer, _)| pointer.as_str()).collect();
