@@ -117,7 +117,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new(registry)?);
         let probes = Arc::new(probes::Probes::default());
         let (listener, address) = bind(&world, &settings).await?;
-        let routes = routes(&world, &settings, (&probes, registry)).await?;
+        let routes = routes(&world, &settings, options.roles, (&probes, registry));
         let stop = CancellationToken::new();
         let door = accept::Door::new(&settings.http, metrics);
         let accepting = tokio::spawn(accept::serve(listener, routes, door, stop.clone()));
@@ -175,12 +175,6 @@ impl Server {
             managed.stop().await;
         }
     }
-
-    /// The grace period of a drain applies after a SIGTERM, not after a Ctrl-C.
-    #[must_use]
-    pub const fn drain_settings(&self) -> &settings::Drain {
-        &self.drain
-    }
 }
 
 impl Drop for Server {
@@ -196,10 +190,9 @@ async fn open_store(
     settings: &Settings,
     options: &Options,
 ) -> anyhow::Result<(Store, Option<Managed>)> {
-    use secrecy::ExposeSecret;
-    let (url, managed) = match &settings.store.url {
-        Some(url) if !url.expose_secret().is_empty() => (url.expose_secret().to_owned(), None),
-        _ => {
+    let (url, managed) = match settings.store.given_url() {
+        Some(url) => (url.to_owned(), None),
+        None => {
             let managed = Managed::start(&options.data_dir).await?;
             (managed.url().to_owned(), Some(managed))
         }
@@ -303,6 +296,8 @@ fn node_name() -> String {
 /// Binds the listener. Without any API key the server is open to whoever reaches it, so it then
 /// listens on loopback only, and says so.
 async fn bind(world: &World, settings: &Settings) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let (store, environment) = (&world.store, &world.environment);
+    api::access::record_configured(store, environment, &settings.api.admin_key).await?;
     let mut wanted = settings.http.listen;
     if !wanted.ip().is_loopback() && !world.store.has_api_keys().await? {
         let ip = if wanted.is_ipv6() {
@@ -314,7 +309,8 @@ async fn bind(world: &World, settings: &Settings) -> anyhow::Result<(TcpListener
         tracing::warn!(
             asked = %settings.http.listen,
             listening = %wanted,
-            "there is no API key, so the server listens on loopback only; make one with `hookwright keys create`, then start again"
+            "there is no API key, so the server listens on loopback only; make one with \
+             `hookwright keys create`, then start again"
         );
     }
     let listener = TcpListener::bind(wanted).await.with_context(|| {
@@ -324,20 +320,23 @@ async fn bind(world: &World, settings: &Settings) -> anyhow::Result<(TcpListener
     Ok((listener, address))
 }
 
-async fn routes(
+/// The routes of this node's roles; the API is everywhere.
+fn routes(
     world: &Arc<World>,
     settings: &Settings,
+    roles: Roles,
     (probes, registry): (&Arc<probes::Probes>, &Registry),
-) -> anyhow::Result<axum::Router> {
+) -> axum::Router {
     let door = webhook::Door {
         sources: Arc::clone(&world.sources),
         appender: world.worker.appender.clone(),
         counters: Arc::clone(&world.counters),
         config: settings.webhook.clone(),
     };
-    let api = api::router(reload::api_parts(world, settings));
-    let routes = webhook::router(door)
-        .merge(api)
+    let mut routes = api::router(reload::api_parts(world, settings))
         .merge(probes::router(Arc::clone(probes), registry.clone()));
-    Ok(detach::wrap(routes))
+    if roles.receive {
+        routes = routes.merge(webhook::router(door));
+    }
+    detach::wrap(routes)
 }

@@ -37,7 +37,7 @@ pub mod workflows;
 use std::time::Duration;
 
 use bytes::Bytes;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use crate::event::{DedupeKey, Event};
@@ -59,8 +59,8 @@ pub const WINDOW_DAYS_MAX: u16 = 30;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// URL of the database; absent: the server runs a private Postgres in its data directory.
-    pub url: Option<SecretString>,
+    /// URL of the database; empty: the server runs a private Postgres in its data directory.
+    pub url: SecretString,
     /// Start although Postgres may lose acknowledged events in a crash.
     pub accept_losing_acknowledged_events: bool,
     /// How long a hot statement may take, connecting included, in milliseconds.
@@ -75,6 +75,15 @@ pub struct Config {
     pub migration_timeout_ms: u32,
     /// How many days history is kept; 0 keeps it for ever.
     pub retention_days: u16,
+}
+
+impl Config {
+    /// The database to use, where one is named.
+    #[must_use]
+    pub fn given_url(&self) -> Option<&str> {
+        let url = self.url.expose_secret();
+        (!url.is_empty()).then_some(url)
+    }
 }
 
 /// What went wrong with the database.

@@ -297,7 +297,8 @@ impl Worker {
         let lane = i16::try_from(lane).unwrap_or(i16::MAX);
         async move {
             while let Err(error) = link.open_lane(session, lane).await {
-                tracing::warn!(error = %append::chain(&error), "the ledger cannot be opened; trying again");
+                let error = append::chain(&error);
+                tracing::warn!(%error, "the ledger cannot be opened; trying again");
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
             link
@@ -329,7 +330,10 @@ impl Worker {
         match link.close_session(self.session.id()).await {
             Ok(()) => tracing::info!(runs.returned = left, "session closed"),
             Err(error) => {
-                tracing::warn!(error = %append::chain(&error), "the session could not be closed; its work is taken over when it has expired");
+                tracing::warn!(
+                    error = %append::chain(&error),
+                    "the session could not be closed; its work is taken over when it has expired"
+                );
             }
         }
     }

@@ -97,16 +97,14 @@ impl Serve {
 /// # Errors
 /// Where the database cannot be reached or is not fit.
 pub async fn migrate(common: &Common) -> anyhow::Result<ExitCode> {
-    use secrecy::ExposeSecret;
     let settings = common.settings()?;
-    let managed = match &settings.store.url {
-        Some(_) => None,
-        None => Some(Managed::start(&common.data_dir()).await?),
-    };
-    let url = match (&managed, &settings.store.url) {
-        (Some(managed), _) => managed.url().to_owned(),
-        (None, Some(url)) => url.expose_secret().to_owned(),
-        (None, None) => String::new(),
+    let (managed, url) = match settings.store.given_url() {
+        Some(url) => (None, url.to_owned()),
+        None => {
+            let managed = Managed::start(&common.data_dir()).await?;
+            let url = managed.url().to_owned();
+            (Some(managed), url)
+        }
     };
     let store = Store::connect(&url, &settings.store).await?;
     store.prepare(&settings.environment).await?;

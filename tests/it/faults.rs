@@ -1,0 +1,8 @@
+//! Processes that are killed, stopped and cut off for real, under load, and an oracle that judges.
+//!
+//! `docs/reliability.md` says what each test proves and how to run more cycles of it.
+
+mod kill;
+mod load;
+mod oracle;
+mod rig;
