@@ -197,6 +197,13 @@ impl Run {
         }
         // Clocks of nodes differ a little; time within a run only goes on.
         self.now = self.now.max(entry.at);
+        if let Change::Attempted { key, .. } | Change::Performed { key, .. } = &entry.change
+            && let Some(deadline) = self.overdue(key)
+        {
+            self.fired(&deadline);
+            self.settle();
+            return;
+        }
         match (entry.change, self.started_at) {
             (Change::Started { input }, None) => self.start(input),
             (Change::Started { .. }, Some(_)) => self.misfit("/", "a second start"),
@@ -277,6 +284,37 @@ impl Run {
     #[must_use]
     pub fn records(&self) -> &[Record] {
         self.records.as_deref().unwrap_or_default()
+    }
+
+    /// The deadline that had passed when an outcome came: it counts, the outcome does not. A late
+    /// answer must not win against its timeout, nor may the timeout of what is around a call look
+    /// like an error of the call, which a `catch` inside could swallow.
+    fn overdue(&self, key: &Key) -> Option<Key> {
+        let Some(Door::Leaf(leaf)) = self.open.get(key).copied() else {
+            return None;
+        };
+        let mut next = self.frames.get(&leaf);
+        if next?.nearest.is_none_or(|until| until > self.now) {
+            return None;
+        }
+        let mut waits = Vec::new();
+        while let Some(frame) = next {
+            if let State::Try(trial) = &frame.state {
+                waits.extend(task::r#try::wait(frame, trial));
+            }
+            if let Some(until) = frame.deadline {
+                let key = frame.timeout_key();
+                waits.push(Wait { key, until });
+            }
+            next = self.frames.get(&frame.parent);
+        }
+        if let Some(until) = self.deadline {
+            let key = workflow_timeout_key();
+            waits.push(Wait { key, until });
+        }
+        // From the outside: where times are equal an enclosing deadline counts.
+        let first = waits.into_iter().rev().min_by_key(|wait| wait.until)?;
+        Some(first.key)
     }
 
     fn fired(&mut self, key: &Key) {

@@ -95,11 +95,7 @@ impl Guard {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(Refusal::Invalid("only http and https are supported"));
         }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(Refusal::Invalid(
-                "it must not contain a user name or password",
-            ));
-        }
+        anonymous(url)?;
         let port = url
             .port_or_known_default()
             .ok_or(Refusal::Invalid("it has no port"))?;
@@ -178,7 +174,9 @@ pub fn parse(text: &str) -> Result<Url, Refusal> {
     if rest.starts_with('/') {
         return Err(Refusal::Invalid("it has no host"));
     }
-    Url::parse(text).map_err(|_| Refusal::Invalid("its syntax is wrong"))
+    let url = Url::parse(text).map_err(|_| Refusal::Invalid("its syntax is wrong"))?;
+    anonymous(&url)?;
+    Ok(url)
 }
 
 /// Reads the target of a redirect, which may be relative to the URI that answered.
@@ -191,7 +189,18 @@ pub fn join(base: &Url, location: &str) -> Result<Url, Refusal> {
         .join(location)
         .map_err(|_| Refusal::Invalid("its syntax is wrong"))?;
     url.set_fragment(None);
+    anonymous(&url)?;
     Ok(url)
+}
+
+/// Credentials in a URI end up in logs, and would be dropped in silence: better say so.
+fn anonymous(url: &Url) -> Result<(), Refusal> {
+    if url.username().is_empty() && url.password().is_none() {
+        return Ok(());
+    }
+    Err(Refusal::Invalid(
+        "it must not contain a user name or password; give the call an `authentication`",
+    ))
 }
 
 fn clean(text: &str) -> Result<(), Refusal> {

@@ -10,6 +10,7 @@ use http::StatusCode;
 
 use super::egress::{Refusal, Unreachable};
 use super::metrics::Ending;
+use super::response::is_redirect;
 use crate::problem::{Kind, Problem};
 
 /// The status of a problem where no answer came.
@@ -71,7 +72,8 @@ impl Failure {
 
     /// A deadline of the workflow has passed.
     pub(super) fn expired() -> Self {
-        let detail = "the deadline of the workflow passed before the call was answered";
+        let detail =
+            "the timeout of the task or of what is around it passed before the answer came";
         Self::of(Ending::Timeout, Problem::new(Kind::Timeout, detail))
     }
 
@@ -91,8 +93,12 @@ impl Failure {
             _ => Ending::ClientError,
         };
         let reason = status.canonical_reason().unwrap_or("no reason phrase");
+        let mut cause = format!("the answer was {} {reason}", status.as_u16());
+        if is_redirect(status) {
+            cause.push_str(", which is followed only with `redirect: true`");
+        }
         let detail = match detail.is_empty() {
-            true => format!("the answer was {} {reason} without a body", status.as_u16()),
+            true => format!("{cause}; it had no body"),
             false => detail,
         };
         let problem = Problem::new(Kind::Communication, detail)
@@ -100,7 +106,7 @@ impl Failure {
             .title(reason);
         Self {
             status: Some(status.as_u16()),
-            cause: format!("the answer was {} {reason}", status.as_u16()),
+            cause,
             ..Self::of(ending, problem)
         }
     }

@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::metrics::Ending;
 use super::registry::{Destination, Destinations};
 use super::request::{Material, Prepared, prepare};
-use super::response::{self, Unread};
+use super::response::{self, Unread, is_redirect};
 use super::retry::{Situation, between, retry_after};
 use super::{Identity, Performed, Permit};
 use crate::expression::Value;
@@ -20,6 +20,10 @@ use crate::run::{Action, Attempt, Effect, Outcome, Request};
 
 /// Redirects followed at most.
 const REDIRECTS_MAX: usize = 10;
+
+/// How long after a deadline of the workflow a call ends by itself. The run interrupts its calls
+/// at the deadline; this ends only what it could not, and never races with it.
+const DEADLINE_GRACE: Duration = Duration::from_millis(200);
 
 /// The time a call has.
 #[derive(Clone, Copy)]
@@ -34,7 +38,11 @@ struct Limit {
 
 impl Limit {
     fn new(effect: &Effect, destination: &Destination, now: Timestamp) -> Self {
-        let left = effect.deadline.map(|deadline| between(now, deadline));
+        let grace = |left: Duration| match left.is_zero() {
+            true => left,
+            false => left.saturating_add(DEADLINE_GRACE),
+        };
+        let left = effect.deadline.map(|at| grace(between(now, at)));
         let of_workflow = left.is_some_and(|left| left < destination.timeout);
         let length = left.map_or(destination.timeout, |left| left.min(destination.timeout));
         Self {
@@ -306,10 +314,6 @@ fn next(
 fn seconds(after: Duration) -> u32 {
     let whole = after.as_secs() + u64::from(after.subsec_nanos() > 0);
     u32::try_from(whole).unwrap_or(u32::MAX)
-}
-
-fn is_redirect(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
 /// The URL for logs: without its query, which may hold keys and personal data.

@@ -28,6 +28,11 @@ const ERROR_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Larger bodies are parsed on a thread of their own, so that other calls go on.
 const INLINE_BYTES_MAX: usize = 256 * 1024;
 
+/// Whether an answer asks to go elsewhere (RFC 9110 section 15.4).
+pub(super) fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
 /// What an answer is, once its body has been read.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -135,6 +140,10 @@ async fn content(
     }
     match Media::of(headers) {
         Media::Binary => Ok(Value::string(STANDARD.encode(&body))),
+        Media::Text if is_latin1(headers) => {
+            let text: String = body.iter().copied().map(char::from).collect();
+            Ok(Value::string(text))
+        }
         Media::Text => Ok(Value::string(String::from_utf8_lossy(&body))),
         Media::Json => {
             // A byte order mark is no JSON, yet some servers send one (RFC 8259 section 8.1).
@@ -177,6 +186,19 @@ impl Media {
             _ => Self::Binary,
         }
     }
+}
+
+/// Whether a text says that it is ISO 8859-1, whose bytes are the first 256 characters. Any other
+/// text is read as UTF-8.
+fn is_latin1(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    value.unwrap_or_default().split(';').skip(1).any(|part| {
+        part.split_once('=').is_some_and(|(name, charset)| {
+            let charset = charset.trim().trim_matches('"');
+            name.trim().eq_ignore_ascii_case("charset")
+                && charset.eq_ignore_ascii_case("iso-8859-1")
+        })
+    })
 }
 
 fn shown_request(sent: &Prepared) -> Value {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use jsonschema::error::{TypeKind, ValidationErrorKind};
 
 use crate::expression::Value;
 use crate::problem::{Kind, Problem};
@@ -387,11 +388,30 @@ fn check(schema: Option<&Schema>, value: &Value, what: &str) -> Result<(), Fault
     };
     let path = error.instance_path().as_str();
     let path = if path.is_empty() { "the top" } else { path };
-    let detail = format!(
-        "{what} does not fit its schema: at {path}, `{}` does not hold",
-        error.kind().keyword()
-    );
+    let rule = rule(error.kind());
+    let detail = format!("{what} does not fit its schema: at {path}, {rule}");
     Err(Fault::new(Kind::Validation, detail))
+}
+
+/// What a schema asks for and did not get, in words of the schema alone.
+fn rule(kind: &ValidationErrorKind) -> String {
+    match kind {
+        ValidationErrorKind::Required { property } => {
+            let name = property.as_str().unwrap_or_default();
+            format!("the member `{name}` is missing (`required`)")
+        }
+        ValidationErrorKind::Type { kind } => {
+            let types = match kind {
+                TypeKind::Single(one) => one.to_string(),
+                TypeKind::Multiple(set) => {
+                    let names: Vec<_> = set.iter().map(|one| one.to_string()).collect();
+                    names.join(" or ")
+                }
+            };
+            format!("the value must be of type {types}")
+        }
+        other => format!("`{}` does not hold", other.keyword()),
+    }
 }
 
 fn guard(tasks_max: u32, reference: &str) -> Problem {

@@ -88,7 +88,7 @@ do:
 "#;
     assert_snapshot!(live(body, r#"{"n":"secret text"}"#, &[]), @r#"
     0     = faulted 400 validation at /do/0/a
-          | the input does not fit its schema: at /n, `type` does not hold
+          | the input does not fit its schema: at /n, the value must be of type number
     "#);
     let body = r#"
 do: [ { a: { set: { x: 1 } } } ]
@@ -96,7 +96,7 @@ output: { schema: { document: { required: [ y ] } } }
 "#;
     assert_snapshot!(live(body, "{}", &[]), @r#"
     0     = faulted 400 validation at /
-          | the output does not fit its schema: at the top, `required` does not hold
+          | the output does not fit its schema: at the top, the member `y` is missing (`required`)
     "#);
 }
 

@@ -122,6 +122,90 @@ fn performed(key: Key) -> Entry {
 }
 
 #[test]
+fn a_value_cannot_lead_the_path_of_an_endpoint_elsewhere() {
+    let with = "do: [ { a: { call: http, with: { method: get, endpoint: 'URI' } } } ]";
+    let uri = |uri: &str, id: &str| {
+        let mut life = Life::new(&with.replace("URI", uri), &[]);
+        life.start(&format!(r#"{{"id":"{id}"}}"#));
+        match life.run.pending() {
+            Pending::Open { effects, .. } => {
+                let Action::Call(request) = &effects[0].action;
+                Ok(request.uri.clone())
+            }
+            Pending::Ended(End::Faulted(problem)) => Err(problem.status),
+            Pending::Ended(end) => panic!("{end:?}"),
+        }
+    };
+    let customer = "http://api.test/v1/{id}/orders";
+    for id in [".", ".."] {
+        assert_eq!(uri(customer, id), Err(400), "{id}");
+    }
+    assert_eq!(uri("http://api.test/.{id}", "."), Err(400));
+    for id in ["...", ".a", "%2e%2e", "../.."] {
+        assert!(uri(customer, id).is_ok(), "{id}");
+    }
+    assert!(uri("http://api.test/v1/../{id}?up={id}", "x").is_ok());
+    assert!(uri("http://api.test/v1?up=/{id}/", "..").is_ok());
+}
+
+/// A call in a `try` inside a `do`, each with a timeout that may be left out.
+fn guarded(workflow: &str, outer: &str, call: &str) -> String {
+    format!(
+        r#"
+{workflow}
+do:
+  - t:
+      try:
+        - o:
+            {outer}
+            do:
+              - i:
+                  try:
+                    - c:
+                        {call}
+                        call: http
+                        with: {{ method: get, endpoint: 'http://api.test/x' }}
+                  catch: {{ do: [ {{ x: {{ set: '"inner"' }} }} ] }}
+      catch: {{ do: [ {{ y: {{ set: '${{ $error.instance }}' }} }} ] }}
+"#
+    )
+}
+
+#[test]
+fn an_outcome_after_a_deadline_is_a_timeout_where_the_deadline_belongs() {
+    let timeout = "timeout: { after: PT5S }";
+    let leaf = key("/do/0/t/try/0/o/do/0/i/try/0/c", "");
+    let outer = End::Completed(json(r#""/do/0/t/try/0/o""#));
+    let inner = End::Completed(json(r#""inner""#));
+    let cases = [
+        (guarded("", timeout, ""), outer.clone()),
+        (guarded("", timeout, timeout), outer),
+        (guarded("", "", timeout), inner),
+    ];
+    let late = |body: &str| {
+        let mut life = Life::new(body, &[]);
+        life.start("{}");
+        let mut entry = performed(leaf.clone());
+        entry.at = start() + SignedDuration::from_secs(5);
+        life.apply(entry);
+        match life.run.pending() {
+            Pending::Ended(end) => end,
+            Pending::Open { .. } => panic!("it is open"),
+        }
+    };
+    for (body, end) in cases {
+        assert_eq!(late(&body), end);
+    }
+    let End::Faulted(problem) = late(&guarded(timeout, "", "")) else {
+        panic!("the timeout of the workflow cannot be caught");
+    };
+    assert_eq!(
+        (problem.status, problem.instance.as_deref()),
+        (408, Some("/"))
+    );
+}
+
+#[test]
 fn an_entry_that_does_not_fit_is_a_named_fault() {
     let body = "do: [ { a: { wait: PT1S } }, { b: { set: { x: 1 } } } ]";
     let title = |entry: Entry| {

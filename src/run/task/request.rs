@@ -48,11 +48,20 @@ pub(super) fn make(view: &View<'_>, call: &HttpCall, input: &Value) -> Result<Re
 
 fn uri(view: &View<'_>, endpoint: &Endpoint, input: &Value) -> Result<String, Fault> {
     match endpoint {
-        Endpoint::Uri(template) => expand(template, input).map_err(|name| {
-            view.wrong(format!(
-                "`{{{name}}}` of the endpoint is an object or an array; a URI takes a scalar"
-            ))
-        }),
+        Endpoint::Uri(template) => {
+            let uri = expand(template, input).map_err(|name| {
+                view.wrong(format!(
+                    "`{{{name}}}` of the endpoint is an object or an array; a URI takes a scalar"
+                ))
+            })?;
+            if dot_segments(&uri) > dot_segments(template) {
+                return Err(view.wrong(
+                    "a value of the input makes a part of the endpoint's path `.` or `..`, \
+                     which would lead to another path",
+                ));
+            }
+            Ok(uri)
+        }
         Endpoint::Expression(expression) => view
             .expression(expression, input)?
             .as_str()
@@ -82,6 +91,17 @@ fn expand(template: &str, input: &Value) -> Result<String, String> {
     }
     uri.push_str(rest);
     Ok(uri)
+}
+
+/// How many segments of the path mean this or the parent directory (RFC 3986 section 5.2.4); the
+/// dots are unreserved, so encoding does not take their meaning away.
+fn dot_segments(uri: &str) -> usize {
+    let path = uri.split(['?', '#']).next().unwrap_or_default();
+    let is_dots = |segment: &&str| matches!(segment.replace("%2E", ".").as_str(), "." | "..");
+    path.replace("%2e", "%2E")
+        .split('/')
+        .filter(is_dots)
+        .count()
 }
 
 /// Names and values of headers or query: an array repeats its name, null is dropped.

@@ -45,6 +45,28 @@ async fn content_is_represented_by_its_media_type() {
 }
 
 #[tokio::test]
+async fn latin_text_is_read_as_it_says() {
+    let sink = Sink::start(|_, _| {
+        let headers = [("content-type", "text/plain; charset=\"ISO-8859-1\"")];
+        Play::Answer(bytes(200, &headers, b"caf\xe9"))
+    })
+    .await;
+    let output = World::new(&[]).output(&get(&sink.url("/"))).await;
+    assert_eq!(output, r#""café""#);
+}
+
+#[tokio::test]
+async fn credentials_in_a_uri_are_refused_and_not_dropped() {
+    let sink = Sink::saying(200, "{}").await;
+    let url = sink.url("/").replace("//", "//ann:pa55@");
+    let (_, problem) = World::new(&[]).error(&get(&url)).await;
+    assert!(problem.is(Kind::Configuration));
+    let detail = problem.detail.unwrap();
+    assert!(detail.contains("authentication") && !detail.contains("pa55"));
+    assert!(sink.seen().is_empty());
+}
+
+#[tokio::test]
 async fn no_content_is_null() {
     let sink = Sink::start(|_, _| Play::Answer(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec())).await;
     assert_eq!(World::new(&[]).output(&get(&sink.url("/"))).await, "null");
