@@ -24,7 +24,7 @@ use crate::postgres::{Database, ENVIRONMENT, database};
 use destination::Destination;
 use wire::Client;
 
-pub use wire::{Answer, Request};
+pub use wire::Request;
 
 /// How long what must happen may take on a machine with other work.
 pub const PATIENCE: Duration = Duration::from_secs(30);

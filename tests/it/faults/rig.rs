@@ -120,7 +120,8 @@ impl Rig {
             sqlx::query_as("select event_id, id::text from events where source = '/hooks/load'");
         let stored: Vec<(String, String)> = stored.fetch_all(&mut connection).await.unwrap();
         connection.close().await.unwrap();
-        let delivered = self.sink.calls().iter().map(|call| Delivered {
+        let calls = self.sink.calls();
+        let delivered = calls.iter().map(|call| Delivered {
             id: call.json()["id"].as_str().unwrap().to_owned(),
             key: call.key().to_owned(),
         });
