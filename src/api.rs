@@ -54,6 +54,9 @@ pub struct Config {
     pub dedupe_window_days: u16,
     /// How long a node may go on using what it has read about an API key, in milliseconds.
     pub key_cache_ttl_ms: u32,
+    /// An admin's key that exists from the start, as `hookwright keys generate` prints it; empty:
+    /// none.
+    pub admin_key: secrecy::SecretString,
 }
 
 /// Loads definitions and secrets anew on this node, after a change that went through it.

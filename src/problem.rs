@@ -117,7 +117,8 @@ impl Problem {
 }
 
 impl Problem {
-    /// A problem of HTTP itself: no type of its own, the status says it all (RFC 9457 section 4.2.1).
+    /// A problem of HTTP itself: no type of its own, the status says it all (RFC 9457 section
+    /// 4.2.1).
     #[must_use]
     pub fn http(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {

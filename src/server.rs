@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::call::Destinations;
 use crate::expression::{self, Value};
+use crate::run::Resolve;
 use crate::secret::{Keyring, Secrets};
 use crate::store::Store;
 use crate::store::managed::Managed;
@@ -116,7 +117,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new(registry)?);
         let probes = Arc::new(probes::Probes::default());
         let (listener, address) = bind(&world, &settings).await?;
-        let routes = routes(&world, &settings, (&probes, registry)).await?;
+        let routes = routes(&world, &settings, options.roles, (&probes, registry));
         let stop = CancellationToken::new();
         let door = accept::Door::new(&settings.http, metrics);
         let accepting = tokio::spawn(accept::serve(listener, routes, door, stop.clone()));
@@ -173,12 +174,6 @@ impl Server {
         if let Some(managed) = self.managed.take() {
             managed.stop().await;
         }
-    }
-
-    /// The grace period of a drain applies after a SIGTERM, not after a Ctrl-C.
-    #[must_use]
-    pub const fn drain_settings(&self) -> &settings::Drain {
-        &self.drain
     }
 }
 
@@ -260,7 +255,7 @@ impl World {
 }
 
 /// `$secrets.<name>` as data: an object where the value is one, else a string.
-fn named_secrets(secrets: &Arc<Secrets>) -> Arc<dyn Fn(&str) -> Option<Value> + Send + Sync> {
+fn named_secrets(secrets: &Arc<Secrets>) -> Arc<Resolve> {
     use secrecy::ExposeSecret;
     let secrets = Arc::clone(secrets);
     Arc::new(move |name| {
@@ -273,7 +268,7 @@ fn named_secrets(secrets: &Arc<Secrets>) -> Arc<dyn Fn(&str) -> Option<Value> + 
     })
 }
 
-fn redactor(secrets: &Arc<Secrets>) -> Arc<dyn Fn() -> Arc<crate::secret::Redactor> + Send + Sync> {
+fn redactor(secrets: &Arc<Secrets>) -> Arc<worker::Redaction> {
     let secrets = Arc::clone(secrets);
     Arc::new(move || secrets.redactor())
 }
@@ -301,6 +296,8 @@ fn node_name() -> String {
 /// Binds the listener. Without any API key the server is open to whoever reaches it, so it then
 /// listens on loopback only, and says so.
 async fn bind(world: &World, settings: &Settings) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let (store, environment) = (&world.store, &world.environment);
+    api::access::record_configured(store, environment, &settings.api.admin_key).await?;
     let mut wanted = settings.http.listen;
     if !wanted.ip().is_loopback() && !world.store.has_api_keys().await? {
         let ip = if wanted.is_ipv6() {
@@ -312,7 +309,8 @@ async fn bind(world: &World, settings: &Settings) -> anyhow::Result<(TcpListener
         tracing::warn!(
             asked = %settings.http.listen,
             listening = %wanted,
-            "there is no API key, so the server listens on loopback only; make one with `hookwright keys create`, then start again"
+            "there is no API key, so the server listens on loopback only; make one with \
+             `hookwright keys create`, then start again"
         );
     }
     let listener = TcpListener::bind(wanted).await.with_context(|| {
@@ -322,20 +320,23 @@ async fn bind(world: &World, settings: &Settings) -> anyhow::Result<(TcpListener
     Ok((listener, address))
 }
 
-async fn routes(
+/// The routes of this node's roles; the API is everywhere.
+fn routes(
     world: &Arc<World>,
     settings: &Settings,
+    roles: Roles,
     (probes, registry): (&Arc<probes::Probes>, &Registry),
-) -> anyhow::Result<axum::Router> {
+) -> axum::Router {
     let door = webhook::Door {
         sources: Arc::clone(&world.sources),
         appender: world.worker.appender.clone(),
         counters: Arc::clone(&world.counters),
         config: settings.webhook.clone(),
     };
-    let api = api::router(reload::api_parts(world, settings));
-    let routes = webhook::router(door)
-        .merge(api)
+    let mut routes = api::router(reload::api_parts(world, settings))
         .merge(probes::router(Arc::clone(probes), registry.clone()));
-    Ok(detach::wrap(routes))
+    if roles.receive {
+        routes = routes.merge(webhook::router(door));
+    }
+    detach::wrap(routes)
 }

@@ -25,7 +25,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 
 use crate::call::Destinations;
-use crate::expression::Value;
+use crate::run::Resolve;
 use crate::secret::Redactor;
 use crate::store::{Link, Store};
 
@@ -80,6 +80,9 @@ pub struct Roles {
     pub work: bool,
 }
 
+/// Gives the redactor for what is written down, as of now.
+pub type Redaction = dyn Fn() -> Arc<Redactor> + Send + Sync;
+
 /// What the loops are built from.
 pub struct Parts {
     /// Makes connections.
@@ -91,9 +94,9 @@ pub struct Parts {
     /// Name of the environment.
     pub environment: Arc<str>,
     /// Resolves `$secrets.<name>`.
-    pub secrets: Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>,
+    pub secrets: Arc<Resolve>,
     /// The redactor for what is written down, as of now.
-    pub redactor: Arc<dyn Fn() -> Arc<Redactor> + Send + Sync>,
+    pub redactor: Arc<Redaction>,
     /// Executions of tasks in one run; one more faults it.
     pub tasks_max: u32,
     /// What to count.
@@ -107,8 +110,8 @@ pub struct Shared {
     definitions: Arc<Definitions>,
     destinations: Arc<Destinations>,
     environment: Arc<str>,
-    secrets: Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>,
-    redactor: Arc<dyn Fn() -> Arc<Redactor> + Send + Sync>,
+    secrets: Arc<Resolve>,
+    redactor: Arc<Redaction>,
     metrics: Arc<Metrics>,
     session: Arc<Session>,
     settler: settle::Settler,
@@ -294,7 +297,8 @@ impl Worker {
         let lane = i16::try_from(lane).unwrap_or(i16::MAX);
         async move {
             while let Err(error) = link.open_lane(session, lane).await {
-                tracing::warn!(error = %append::chain(&error), "the ledger cannot be opened; trying again");
+                let error = append::chain(&error);
+                tracing::warn!(%error, "the ledger cannot be opened; trying again");
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
             link
@@ -326,7 +330,10 @@ impl Worker {
         match link.close_session(self.session.id()).await {
             Ok(()) => tracing::info!(runs.returned = left, "session closed"),
             Err(error) => {
-                tracing::warn!(error = %append::chain(&error), "the session could not be closed; its work is taken over when it has expired");
+                tracing::warn!(
+                    error = %append::chain(&error),
+                    "the session could not be closed; its work is taken over when it has expired"
+                );
             }
         }
     }

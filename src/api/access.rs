@@ -14,6 +14,7 @@ use aws_lc_rs::{constant_time, digest, rand};
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, header, request};
 use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
 use url::Host;
 
 use super::{Error, State};
@@ -280,6 +281,42 @@ pub fn make(
         expires_at,
     };
     Ok((text, key))
+}
+
+/// Records the admin's key that the configuration gives, where there is one, unless it is on record
+/// already; one that was revoked stays revoked.
+///
+/// # Errors
+/// With what to do where it is no key of this environment, and where the database is away.
+pub async fn record_configured(
+    store: &Store,
+    environment: &str,
+    key: &SecretString,
+) -> anyhow::Result<()> {
+    let key = key.expose_secret();
+    if key.is_empty() {
+        return Ok(());
+    }
+    let parts = split(key).filter(|(named, _, secret)| {
+        *named == environment && secret.len() == SECRET_BYTES * 2 && key.len() <= KEY_BYTES_MAX
+    });
+    let Some((_, id, secret)) = parts else {
+        anyhow::bail!(
+            "api.admin_key is no key of the environment {environment}: \
+             make one with `hookwright keys generate --environment {environment}`"
+        );
+    };
+    if store.api_key(id).await?.is_none() {
+        let new = NewApiKey {
+            id: id.to_owned(),
+            name: "from the configuration".to_owned(),
+            digest: hash(secret),
+            role: Role::Admin.word(),
+            expires_at: None,
+        };
+        store.add_api_key(&new).await?;
+    }
+    Ok(())
 }
 
 /// Without keys only the own machine may call. A page in a browser on it could do so, too, by a

@@ -148,7 +148,7 @@ impl Client {
         }
         let detail = answer.body["detail"]
             .as_str()
-            .or(answer.body["title"].as_str());
+            .or_else(|| answer.body["title"].as_str());
         bail!(
             "{method} {path}: {} {}",
             answer.status,

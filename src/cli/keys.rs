@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::client::Remote;
+use crate::api::access::{self, Role};
 
 /// Make, list and revoke API keys.
 #[derive(Debug, Args)]
@@ -25,6 +26,13 @@ enum Command {
         /// What it may do: viewer, operator, editor, deployer or admin.
         #[arg(long, default_value = "admin")]
         role: String,
+    },
+    /// Make an admin's key without a server, for `api.admin_key`
+    /// (`HOOKWRIGHT__API__ADMIN_KEY`) of a server that starts with it.
+    Generate {
+        /// The environment it is for.
+        #[arg(long, default_value = "development")]
+        environment: String,
     },
     /// List the keys.
     List,
@@ -49,6 +57,11 @@ impl Keys {
                     .ask("POST", "/api/v1/keys", Some(body.to_string().into()))
                     .await?;
                 super::say(key["key"].as_str().unwrap_or_default());
+            }
+            Command::Generate { environment } => {
+                let made = access::make(environment, "generated", Role::Admin, None);
+                let (key, _) = made.map_err(|_| anyhow::anyhow!("no randomness"))?;
+                super::say(&key);
             }
             Command::List => {
                 let keys = client.ask("GET", "/api/v1/keys", None).await?;

@@ -163,7 +163,8 @@ async fn watch_directory(world: Arc<World>, dir: PathBuf, stop: CancellationToke
         }
     };
     if let Err(error) = watcher.watch(&dir, notify::RecursiveMode::Recursive) {
-        tracing::error!(%error, dir = %dir.display(), "the definitions directory cannot be watched");
+        let dir = dir.display();
+        tracing::error!(%error, %dir, "the definitions directory cannot be watched");
         return;
     }
     loop {

@@ -66,14 +66,14 @@ pub struct NewApiKey {
 }
 
 impl Store {
-    /// Records a key.
+    /// Records a key, unless one of its id is on record.
     ///
     /// # Errors
     /// Where the database is away or refuses.
     pub async fn add_api_key(&self, new: &NewApiKey) -> Result<(), Error> {
         sqlx::query(
             "insert into api_keys (id, name, digest, role, expires_at) \
-             values ($1, $2, $3, $4, $5)",
+             values ($1, $2, $3, $4, $5) on conflict do nothing",
         )
         .bind(&new.id)
         .bind(&new.name)

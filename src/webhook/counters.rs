@@ -199,17 +199,15 @@ impl Counters {
     fn by_cause(&self) -> BTreeMap<String, u64> {
         use prometheus::core::Collector;
         let mut causes = BTreeMap::new();
-        for family in self.rejected.collect() {
-            for metric in family.get_metric() {
-                let cause = metric
-                    .get_label()
-                    .iter()
-                    .find(|label| label.name() == "cause");
-                if let Some(cause) = cause {
-                    let count = metric.get_counter().get_value() as u64;
-                    *causes.entry(cause.value().to_owned()).or_insert(0) += count;
-                }
-            }
+        let families = self.rejected.collect();
+        let metrics = families.iter().flat_map(|family| family.get_metric());
+        for metric in metrics {
+            let cause = metric
+                .get_label()
+                .iter()
+                .find(|label| label.name() == "cause");
+            let cause = cause.map_or("", |label| label.value()).to_owned();
+            *causes.entry(cause).or_insert(0) += metric.get_counter().get_value() as u64;
         }
         causes
     }

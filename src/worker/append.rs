@@ -217,7 +217,11 @@ fn confirm(
 }
 
 fn refuse(error: &store::Error, waiting: Vec<Waiting>) {
-    tracing::warn!(events = waiting.len(), error = %chain(error), "events not stored; their senders were told to try again");
+    tracing::warn!(
+        events = waiting.len(),
+        error = %chain(error),
+        "events not stored; their senders were told to try again"
+    );
     for (_, stored, _) in waiting {
         let _gone = stored.send(Err(Unavailable { retry_after_s: 2 }));
     }

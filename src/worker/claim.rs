@@ -167,7 +167,8 @@ async fn fault(
     (run_id, workflow_id, claim_id): (Id, i32, i64),
     problem: &Problem,
 ) {
-    tracing::error!(run.id = %run_id, detail = problem.detail.as_deref().unwrap_or(""), "a run cannot go on");
+    let detail = problem.detail.as_deref().unwrap_or("");
+    tracing::error!(run.id = %run_id, detail, "a run cannot go on");
     shared.metrics.ended("faulted", 0.0);
     let error = serde_json::to_vec(problem).ok().map(Into::into);
     let next = Next::Ended {

@@ -26,11 +26,12 @@ impl Endings {
         self.change(|waiting| waiting.entry(run).or_default().push(ended));
         let _late = tokio::time::timeout(at_most, told).await;
         self.change(|waiting| {
-            if let Some(senders) = waiting.get_mut(&run) {
-                senders.retain(|sender| !sender.is_closed());
-                if senders.is_empty() {
-                    waiting.remove(&run);
-                }
+            let Some(senders) = waiting.get_mut(&run) else {
+                return;
+            };
+            senders.retain(|sender| !sender.is_closed());
+            if senders.is_empty() {
+                waiting.remove(&run);
             }
         });
     }

@@ -108,7 +108,8 @@ pub async fn keep(session: &Session, link: &mut Link, node: &str, period: Durati
         let pause = match beat(session, link, node, before_ms).await {
             Ok(()) => period,
             Err(error) => {
-                tracing::warn!(error = %super::append::chain(&error), "the session could not be renewed");
+                let error = super::append::chain(&error);
+                tracing::warn!(%error, "the session could not be renewed");
                 period.min(Duration::from_millis(500))
             }
         };

@@ -123,7 +123,8 @@ async fn settle(link: &mut Link, settlements: &[Settlement]) -> Vec<Id> {
             Ok(lost) => return lost,
             Err(store::Error::Refused(error)) if settlements.len() == 1 => {
                 let run_id = settlements[0].run_id;
-                tracing::error!(run.id = %run_id, error = %chain(&error), "a run cannot be settled");
+                let error = chain(&error);
+                tracing::error!(run.id = %run_id, %error, "a run cannot be settled");
                 return vec![run_id];
             }
             Err(store::Error::Refused(_)) => {
@@ -134,7 +135,8 @@ async fn settle(link: &mut Link, settlements: &[Settlement]) -> Vec<Id> {
                 return lost;
             }
             Err(error) => {
-                tracing::warn!(error = %chain(&error), "outcomes could not be stored; trying again");
+                let error = chain(&error);
+                tracing::warn!(%error, "outcomes could not be stored; trying again");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(BACKOFF_MAX);
             }

@@ -62,12 +62,17 @@ pub fn headers(order: &str, secret: &str) -> anyhow::Result<Vec<(String, String)
 /// A shell command that signs and sends an order.
 #[must_use]
 pub fn curl(base: &str, secret: &str) -> String {
-    let order = r#"{"id":1,"currency":"EUR","total_price":"9.50","customer":{"email":"me@example.com","first_name":"Me","last_name":"Myself"},"line_items":[{"sku":"CUP","quantity":1,"price":"9.50"}]}"#;
+    let order = concat!(
+        r#"{"id":1,"currency":"EUR","total_price":"9.50","#,
+        r#""customer":{"email":"me@example.com","first_name":"Me","last_name":"Myself"},"#,
+        r#""line_items":[{"sku":"CUP","quantity":1,"price":"9.50"}]}"#,
+    );
     format!(
         r#"    body='{order}'
     curl -i {base}/hooks/shop -H 'content-type: application/json' \
       -H 'x-shopify-topic: orders/create' -H "x-shopify-webhook-id: $(date +%s%N)" \
-      -H "x-shopify-hmac-sha256: $(printf %s "$body" | openssl dgst -sha256 -hmac '{secret}' -binary | base64)" \
+      -H "x-shopify-hmac-sha256: $(printf %s "$body" |
+            openssl dgst -sha256 -hmac '{secret}' -binary | base64)" \
       -d "$body""#
     )
 }
