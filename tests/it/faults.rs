@@ -6,6 +6,7 @@ mod cancel;
 mod kill;
 mod load;
 mod oracle;
+mod poison;
 mod proxy;
 mod rig;
 mod stop;

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::load::{Load, Plan};
 use super::proxy;
-use super::rig::{CONCURRENCY, Rig};
+use super::rig::{REPEATS_MAX, Rig};
 use crate::world::process::Plan as NodePlan;
 use crate::world::sender::standard;
 use crate::world::wire::{Line, Request};
@@ -143,7 +143,7 @@ async fn a_storm_of_cancellations_poisons_no_connection() {
     load.more(100).await;
     let outcome = load.end().await;
     assert_eq!(outcome.without_retry_after, 0);
-    rig.judge(outcome, CONCURRENCY).await;
+    rig.judge(outcome, REPEATS_MAX).await;
     assert_eq!(watch.end().await, 0, "no transaction is left open");
     let log = node.log();
     assert!(!log.contains("25P02") && !log.contains("transaction is aborted"), "{log}");

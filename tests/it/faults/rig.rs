@@ -16,8 +16,12 @@ use crate::world::process::Plan;
 use crate::world::sender::SECRET;
 use crate::world::wire::Client;
 
-/// Calls in flight to the destination at most, on one node: what one kill can repeat.
-pub const CONCURRENCY: usize = 32;
+/// Calls in flight to the destination at most, on one node.
+const CONCURRENCY: usize = 32;
+
+/// What one kill may repeat: the calls in flight, and as many again whose results had come and
+/// were on their way into the database.
+pub const REPEATS_MAX: usize = 2 * CONCURRENCY;
 
 /// After the last fault everything is done within this time.
 const SETTLE_MAX: Duration = Duration::from_secs(45);

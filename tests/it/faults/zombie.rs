@@ -7,22 +7,22 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::load::{Load, Plan};
-use super::rig::{CONCURRENCY, Rig};
+use super::rig::{REPEATS_MAX, Rig};
 use crate::world::until;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn results_of_a_stopped_node_are_fenced() {
     // A call lasts so long that some are in flight at any moment.
-    let rig = Rig::new(Duration::from_millis(400)).await;
+    let rig = Rig::new(Duration::from_millis(800)).await;
     let plan = rig.plan();
     let stopped = plan.start().await;
     rig.define(&stopped.client).await;
     let other = plan.sibling().start().await;
     let mut load_plan = Plan::new(vec![plan.address], "zombie");
-    load_plan.rate_per_s = 60.0;
+    load_plan.rate_per_s = 30.0;
     load_plan.drops = 0.0;
     let load = Load::start(load_plan);
-    load.more(60).await;
+    load.more(40).await;
     let outcome = load.end().await;
     assert_eq!(outcome.refused, BTreeMap::new());
     let claims = "select count(*) from claims";
@@ -46,13 +46,13 @@ async fn results_of_a_stopped_node_are_fenced() {
     .await;
     assert_eq!(rig.number(ended).await, before, "no state was written twice");
     assert!(other.client.metric("hookwright_claims_swept_total").await >= 1.0);
-    rig.judge(outcome, CONCURRENCY).await;
+    rig.judge(outcome, REPEATS_MAX).await;
 
     // It is a node like any other again.
     let load = Load::start(Plan::new(vec![plan.address], "again"));
     load.more(50).await;
     let outcome = load.end().await;
-    rig.judge(outcome, CONCURRENCY).await;
+    rig.judge(outcome, REPEATS_MAX).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
