@@ -22,7 +22,11 @@ async fn a_delivery_that_comes_again_runs_once() {
     let other = world.client.send(&other_body).await.good();
     assert_eq!(other, first, "the id decides, not the body");
     let path = format!("/api/v1/events/{event}/body");
-    assert_eq!(world.client.get(&path).await.text(), order(1), "the first is kept");
+    assert_eq!(
+        world.client.get(&path).await.text(),
+        order(1),
+        "the first is kept"
+    );
 
     world.restart().await;
     let after = world.client.send(&delivery).await.good();

@@ -35,10 +35,19 @@ async fn check_names_every_fault_with_its_file_and_line() {
     scratch.write("hello.yaml", &hello("1.0.0", "hello"));
     let dir = scratch.path().to_str().unwrap();
     let good = run(&["check", dir]).await;
-    assert_eq!(good.status.code(), Some(0), "{}{}", text(&good.stdout), text(&good.stderr));
+    assert_eq!(
+        good.status.code(),
+        Some(0),
+        "{}{}",
+        text(&good.stdout),
+        text(&good.stderr)
+    );
 
     scratch.write("broken.yaml", BROKEN);
-    scratch.write("shop.yaml", "source: shop\nprovider: shopyfy\nsecret: { env: X }\n");
+    scratch.write(
+        "shop.yaml",
+        "source: shop\nprovider: shopyfy\nsecret: { env: X }\n",
+    );
     let bad = run(&["check", dir]).await;
     let said = text(&bad.stdout);
     assert_eq!(bad.status.code(), Some(1), "{said}");
@@ -47,7 +56,11 @@ async fn check_names_every_fault_with_its_file_and_line() {
     }
     assert!(said.contains("did you mean `shopify`?"), "{said}");
     let github = run(&["check", "--format", "github", dir]).await;
-    assert!(text(&github.stdout).contains("::error file="), "{}", text(&github.stdout));
+    assert!(
+        text(&github.stdout).contains("::error file="),
+        "{}",
+        text(&github.stdout)
+    );
     let none = run(&["check", "/nowhere/at/all"]).await;
     assert_eq!(none.status.code(), Some(1));
 }
@@ -70,7 +83,11 @@ async fn apply_plans_changes_all_or_nothing_and_prunes() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("create"), "{said}");
     let path = "/api/v1/workflows/t/hello/1.0.0";
-    assert_eq!(world.client.get(path).await.status, 404, "a dry run changes nothing");
+    assert_eq!(
+        world.client.get(path).await.status,
+        404,
+        "a dry run changes nothing"
+    );
 
     let (code, said) = apply(&[]).await;
     assert_eq!(code, Some(0), "{said}");

@@ -19,7 +19,10 @@ const SECRETS: [(&str, &str); 4] = [
 ];
 
 const DEFINITIONS: [(&str, &str); 4] = [
-    ("sources/shop", "{source: shop, provider: shopify, secret: {secret: shop}}"),
+    (
+        "sources/shop",
+        "{source: shop, provider: shopify, secret: {secret: shop}}",
+    ),
     (
         "destinations/keyed",
         "{destination: keyed, baseUrl: 'URL/keyed', timeout: PT0.3S,
@@ -43,11 +46,26 @@ const DEFINITIONS: [(&str, &str); 4] = [
 
 /// Each workflow calls one destination in its own way; several show a secret on purpose.
 const WORKFLOWS: [(&str, &str); 5] = [
-    ("good", "{call: http, with: {method: post, endpoint: 'destination://keyed/ok', body: {}}}"),
-    ("refused", "{call: http, with: {method: get, endpoint: 'destination://bearer/401'}}"),
-    ("broken", "{call: http, with: {method: get, endpoint: 'destination://basic/500'}}"),
-    ("slow", "{call: http, with: {method: get, endpoint: 'destination://keyed/hang'}}"),
-    ("told", "{set: {shown: '${ $secrets.token }', in: '${ \"a\" + $secrets.token }'}}"),
+    (
+        "good",
+        "{call: http, with: {method: post, endpoint: 'destination://keyed/ok', body: {}}}",
+    ),
+    (
+        "refused",
+        "{call: http, with: {method: get, endpoint: 'destination://bearer/401'}}",
+    ),
+    (
+        "broken",
+        "{call: http, with: {method: get, endpoint: 'destination://basic/500'}}",
+    ),
+    (
+        "slow",
+        "{call: http, with: {method: get, endpoint: 'destination://keyed/hang'}}",
+    ),
+    (
+        "told",
+        "{set: {shown: '${ $secrets.token }', in: '${ \"a\" + $secrets.token }'}}",
+    ),
 ];
 
 /// Repeats the credentials it was given, as careless APIs do.
@@ -62,7 +80,10 @@ async fn careless() -> Destination {
         };
         let hangs = call.path.ends_with("/hang");
         let delay = std::time::Duration::from_millis(if hangs { 2_000 } else { 0 });
-        Reply::new(status).body(&body).after(delay).header("x-echo", &given.concat())
+        Reply::new(status)
+            .body(&body)
+            .after(delay)
+            .header("x-echo", &given.concat())
     })
     .await
 }
@@ -74,7 +95,10 @@ async fn define(node: &Node, destination: &Destination) {
     }
     for (path, text) in DEFINITIONS {
         let text = text.replace("URL", &destination.url());
-        node.client.put(&format!("/api/v1/{path}"), text).await.good();
+        node.client
+            .put(&format!("/api/v1/{path}"), text)
+            .await
+            .good();
     }
     for (name, task) in WORKFLOWS {
         let text = format!(
@@ -129,6 +153,30 @@ async fn clean_database(url: &str) {
     connection.close().await.unwrap();
 }
 
+/// Looks through the answers that show what is configured and what has happened.
+async fn clean_answers(node: &Node, event: &str) {
+    for path in [
+        "/api/v1/secrets",
+        "/api/v1/secrets/token",
+        "/api/v1/sources/shop",
+        "/api/v1/destinations",
+        "/api/v1/destinations/keyed",
+        "/api/v1/events",
+        "/api/v1/ledger",
+        "/api/v1/openapi.json",
+        "/metrics",
+        "/readyz",
+        &format!("/api/v1/events/{event}"),
+    ] {
+        clean(path, &node.client.get(path).await.text());
+    }
+    let bad = node
+        .client
+        .put("/api/v1/secrets/token", "\"LEAKCANARY-cut")
+        .await;
+    clean("a refusal", &bad.text());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn secrets_are_nowhere_to_be_seen() {
     let destination = careless().await;
@@ -138,7 +186,11 @@ async fn secrets_are_nowhere_to_be_seen() {
     let mut node = plan.with("telemetry.filter", "debug").start().await;
     define(&node, &destination).await;
     let sender = shopify().with_secret("LEAKCANARY-signing");
-    let event = node.client.send(&sender.delivery("leak-1", order(1))).await.good();
+    let event = node
+        .client
+        .send(&sender.delivery("leak-1", order(1)))
+        .await
+        .good();
     let forged = sender.with_secret("wrong").delivery("leak-2", order(2));
     let forged = forged.header("authorization", "Bearer LEAKCANARY-of-the-sender");
     assert_eq!(node.client.send(&forged).await.status, 401);
@@ -158,35 +210,30 @@ async fn secrets_are_nowhere_to_be_seen() {
         let shown = node.client.get(&path).await;
         clean(&path, &shown.text());
         let run = shown.json();
-        statuses.push((run["workflow"]["name"].as_str().unwrap().to_owned(), run["status"].clone()));
+        statuses.push((
+            run["workflow"]["name"].as_str().unwrap().to_owned(),
+            run["status"].clone(),
+        ));
     }
     statuses.sort_by(|a, b| a.0.cmp(&b.0));
-    let words: Vec<_> = statuses.iter().map(|(_, status)| status.as_str().unwrap()).collect();
-    assert_eq!(words, ["faulted", "completed", "faulted", "faulted", "completed"], "{statuses:?}");
-    for path in [
-        "/api/v1/secrets",
-        "/api/v1/secrets/token",
-        "/api/v1/sources/shop",
-        "/api/v1/destinations",
-        "/api/v1/destinations/keyed",
-        "/api/v1/events",
-        "/api/v1/ledger",
-        "/api/v1/openapi.json",
-        "/metrics",
-        "/readyz",
-        &format!("/api/v1/events/{event}"),
-    ] {
-        clean(path, &node.client.get(path).await.text());
-    }
-    let bad = node.client.put("/api/v1/secrets/token", "\"LEAKCANARY-cut").await;
-    clean("a refusal", &bad.text());
+    let words: Vec<_> = statuses
+        .iter()
+        .map(|(_, status)| status.as_str().unwrap())
+        .collect();
+    assert_eq!(
+        words,
+        ["faulted", "completed", "faulted", "faulted", "completed"],
+        "{statuses:?}"
+    );
+    clean_answers(&node, &event).await;
     clean_database(&database.url).await;
     assert!(node.is_running());
     let log = node.log();
     assert!(log.lines().count() > 5, "{log}");
     clean("the log", &log);
     // The destination did get them: otherwise nothing was tried.
-    let given = destination.calls().iter().filter(|call| {
+    let calls = destination.calls();
+    let given = calls.iter().filter(|call| {
         call.header("x-api-key").contains(NEEDLES[0])
             || call.header("authorization").contains(NEEDLES[0])
             || call.header("authorization").contains(NEEDLES[1])

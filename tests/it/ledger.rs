@@ -52,7 +52,10 @@ async fn the_books_balance_at_any_moment() {
     tokio::join!(senders, looks);
     let books = world.books().await;
     assert!(books.runs.faulted > 0, "{books:?}");
-    assert_eq!(books.runs.created, books.runs.completed + books.runs.faulted);
+    assert_eq!(
+        books.runs.created,
+        books.runs.completed + books.runs.faulted
+    );
     assert_eq!(books.events.stored, books.runs.created);
     assert!(books.events.duplicates > 0);
     let text = client.get("/metrics").await.text();

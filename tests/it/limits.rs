@@ -33,7 +33,11 @@ async fn a_body_may_be_as_large_as_the_limit_and_not_a_byte_larger() {
     line.write(format!("bb8\r\n{}\r\n0\r\n\r\n", "x".repeat(3_000)).as_bytes())
         .await
         .unwrap();
-    assert_eq!(line.read().await.unwrap().status, 413, "without a length as well");
+    assert_eq!(
+        line.read().await.unwrap().status,
+        413,
+        "without a length as well"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,12 +46,24 @@ async fn a_slow_head_is_cut_off_and_others_are_served() {
     let mut slow = Line::open(world.client.address).await.unwrap();
     let begun = Instant::now();
     let mut silent = Line::open(world.client.address).await.unwrap();
-    slow.write(b"POST /hooks/any HTTP/1.1\r\nhost: loc").await.unwrap();
+    slow.write(b"POST /hooks/any HTTP/1.1\r\nhost: loc")
+        .await
+        .unwrap();
     let served = world.client.send(&any("{}")).await;
     assert_eq!(served.status, 200);
-    assert!(slow.closes_within(Duration::from_secs(6)).await, "a head that never ends");
-    assert!(silent.closes_within(Duration::from_secs(6)).await, "a head that never begins");
-    assert!(begun.elapsed() < Duration::from_secs(7), "{:?}", begun.elapsed());
+    assert!(
+        slow.closes_within(Duration::from_secs(6)).await,
+        "a head that never ends"
+    );
+    assert!(
+        silent.closes_within(Duration::from_secs(6)).await,
+        "a head that never begins"
+    );
+    assert!(
+        begun.elapsed() < Duration::from_secs(7),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,10 +93,18 @@ async fn one_connection_too_many_is_closed_at_once() {
     drop(lines);
     crate::world::until("places are free again", async || {
         let answer = world.client.try_send(&any("after")).await;
-        answer.is_ok_and(|answer| answer.status == 200).then_some(())
+        answer
+            .is_ok_and(|answer| answer.status == 200)
+            .then_some(())
     })
     .await;
-    assert!(world.client.metric("hookwright_connections_refused_total").await >= 1.0);
+    assert!(
+        world
+            .client
+            .metric("hookwright_connections_refused_total")
+            .await
+            >= 1.0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,7 +123,10 @@ async fn what_could_be_read_two_ways_is_refused() {
         line.write(request.as_bytes()).await.unwrap();
         let status = line.read().await.map(|answer| answer.status);
         assert!(matches!(status, Ok(400 | 501)), "{status:?}: {request:?}");
-        assert!(line.closes_within(Duration::from_secs(5)).await, "closed: {request:?}");
+        assert!(
+            line.closes_within(Duration::from_secs(5)).await,
+            "closed: {request:?}"
+        );
     }
     assert_eq!(world.books().await.events.stored, 0);
 }
@@ -114,16 +141,31 @@ async fn too_many_and_too_large_headers_are_refused() {
     assert_eq!(world.client.send(&many).await.status, 431);
     let large = any("{}").header("x-large", &"x".repeat(80_000));
     // The refusal may overtake what is still being written.
-    let status = world.client.try_send(&large).await.map(|answer| answer.status);
+    let status = world
+        .client
+        .try_send(&large)
+        .await
+        .map(|answer| answer.status);
     assert!(matches!(status, Ok(431) | Err(_)), "{status:?}");
-    assert_eq!(world.client.send(&any("{}")).await.status, 200, "others are served");
+    assert_eq!(
+        world.client.send(&any("{}")).await.status,
+        200,
+        "others are served"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_of_the_api_are_limited_too() {
     let world = world(&[("api.body_bytes_max", 3_000.into())]).await;
-    let answer = world.client.post("/api/v1/workflows", vec![b' '; 3_001]).await;
+    let answer = world
+        .client
+        .post("/api/v1/workflows", vec![b' '; 3_001])
+        .await;
     assert_eq!(answer.status, 413, "{}", answer.text());
     let unsigned = shopify().delivery("l-1", "{}");
-    assert_eq!(world.client.send(&unsigned).await.status, 401, "no such source here");
+    assert_eq!(
+        world.client.send(&unsigned).await.status,
+        401,
+        "no such source here"
+    );
 }

@@ -29,15 +29,25 @@ async fn a_server_without_its_database_says_so_and_recovers() {
     let answer = client.send(&another).await;
     assert_eq!(answer.status, 503, "{}", answer.text());
     let after = answer.header("retry-after").unwrap();
-    assert!(after.parse::<u32>().is_ok_and(|seconds| seconds > 0), "{after}");
+    assert!(
+        after.parse::<u32>().is_ok_and(|seconds| seconds > 0),
+        "{after}"
+    );
     assert!(asked.elapsed() < ANSWER_MAX, "{:?}", asked.elapsed());
-    until("it is not ready", async || (!node.is_ready().await).then_some(())).await;
+    until("it is not ready", async || {
+        (!node.is_ready().await).then_some(())
+    })
+    .await;
     let ready = client.get("/readyz").await;
-    assert_eq!((ready.status, &*ready.json()["detail"].to_string()), (
-        503,
-        "\"the database does not answer\""
-    ));
-    assert_eq!(client.get("/livez").await.status, 200, "a restart would not mend it");
+    assert_eq!(
+        (ready.status, &*ready.json()["detail"].to_string()),
+        (503, "\"the database does not answer\"")
+    );
+    assert_eq!(
+        client.get("/livez").await.status,
+        200,
+        "a restart would not mend it"
+    );
     assert_eq!(client.get("/metrics").await.status, 200);
     let runs = client.get("/api/v1/runs").await;
     assert_eq!(runs.status, 503, "{}", runs.text());

@@ -24,15 +24,18 @@ async fn causes(world: &World) -> Value {
     ledger["door"]["rejectedByCause"].clone()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_refusal_has_its_status_and_its_cause() {
-    let world = world().await;
+/// Deliveries, the status each is answered with, and the cause it is counted under.
+fn refused() -> Vec<(Request, u16, &'static str)> {
     let now = jiff::Timestamp::now().as_second();
     let good = shopify().delivery("r-1", order(1));
     let mut changed = good.clone();
     changed.body[8] = b'9';
-    let cases: Vec<(Request, u16, &str)> = vec![
-        (good.clone().without("x-shopify-hmac-sha256"), 401, "signature_missing"),
+    vec![
+        (
+            good.clone().without("x-shopify-hmac-sha256"),
+            401,
+            "signature_missing",
+        ),
         (changed, 401, "signature_mismatch"),
         (
             shopify().with_secret("another").delivery("r-2", order(2)),
@@ -40,12 +43,22 @@ async fn each_refusal_has_its_status_and_its_cause() {
             "signature_mismatch",
         ),
         (
-            shopify().with_path("/hooks/nobody").delivery("r-3", order(3)),
+            shopify()
+                .with_path("/hooks/nobody")
+                .delivery("r-3", order(3)),
             401,
             "unknown_source",
         ),
-        (standard().at("r-4", "{}", now - 400), 401, "timestamp_outside_tolerance"),
-        (standard().at("r-5", "{}", now + 400), 401, "timestamp_outside_tolerance"),
+        (
+            standard().at("r-4", "{}", now - 400),
+            401,
+            "timestamp_outside_tolerance",
+        ),
+        (
+            standard().at("r-5", "{}", now + 400),
+            401,
+            "timestamp_outside_tolerance",
+        ),
         (
             good.clone().header("content-encoding", "gzip"),
             415,
@@ -56,10 +69,15 @@ async fn each_refusal_has_its_status_and_its_cause() {
             413,
             "body_too_large",
         ),
-    ];
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_refusal_has_its_status_and_its_cause() {
+    let world = world().await;
     let mut expected = std::collections::BTreeMap::new();
     let mut words = Vec::new();
-    for (request, status, cause) in cases {
+    for (request, status, cause) in refused() {
         let before = causes(&world).await;
         let answer = world.client.send(&request).await;
         assert_eq!(answer.status, status, "{cause}: {}", answer.text());
@@ -80,15 +98,24 @@ async fn each_refusal_has_its_status_and_its_cause() {
     let differ: Vec<_> = words.iter().filter(|(a, b)| a != b).collect();
     assert!(differ.is_empty(), "{differ:?}");
     assert_eq!(causes(&world).await, json!(expected));
-    assert_eq!(world.books().await.events.stored, 0, "nothing of it is an event");
+    assert_eq!(
+        world.books().await.events.stored,
+        0,
+        "nothing of it is an event"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stranger_cannot_tell_an_unknown_source_from_a_bad_signature() {
     let world = world().await;
     let bad = shopify().with_secret("guess").delivery("s-1", order(1));
-    let unknown = shopify().with_path("/hooks/shop2").delivery("s-1", order(1));
-    let (bad, unknown) = (world.client.send(&bad).await, world.client.send(&unknown).await);
+    let unknown = shopify()
+        .with_path("/hooks/shop2")
+        .delivery("s-1", order(1));
+    let (bad, unknown) = (
+        world.client.send(&bad).await,
+        world.client.send(&unknown).await,
+    );
     assert_eq!(bad.status, unknown.status);
     assert_eq!(bad.text(), unknown.text());
     let names = |answer: &crate::world::wire::Answer| -> Vec<String> {
@@ -102,7 +129,10 @@ async fn a_stranger_cannot_tell_an_unknown_source_from_a_bad_signature() {
 async fn both_secrets_count_while_one_is_replaced() {
     let world = world().await;
     let client = &world.client;
-    client.put("/api/v1/secrets/new", "\"the-new-one\"").await.good();
+    client
+        .put("/api/v1/secrets/new", "\"the-new-one\"")
+        .await
+        .good();
     let source = "{source: shop, provider: shopify,
         secret: [{secret: new}, {secret: shop-signing-secret}]}";
     client.put("/api/v1/sources/shop", source).await.good();

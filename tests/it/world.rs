@@ -69,7 +69,7 @@ pub struct World {
     pub database: Database,
     settings: Settings,
     options: Options,
-    scratch: Scratch,
+    _scratch: Scratch,
     open: i64,
 }
 
@@ -134,7 +134,7 @@ impl World {
             database,
             settings,
             options,
-            scratch,
+            _scratch: scratch,
             open: 0,
         }
     }
@@ -152,11 +152,6 @@ impl World {
         if let Some(server) = self.server.take() {
             server.drain(false).await;
         }
-    }
-
-    /// Where the server keeps its files.
-    pub fn data_dir(&self) -> &Path {
-        self.scratch.path()
     }
 
     /// So many runs may be open when the test ends.

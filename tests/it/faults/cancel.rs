@@ -32,7 +32,10 @@ impl Watch {
     /// Counts sessions that have rested in a transaction for longer than `at_least`.
     async fn start(url: &str, at_least: Duration) -> Self {
         let mut connection = PgConnection::connect(url).await.unwrap();
-        let (most, ended) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (most, ended) = (
+            Arc::new(AtomicI64::new(0)),
+            Arc::new(AtomicBool::new(false)),
+        );
         let (seen, end) = (Arc::clone(&most), Arc::clone(&ended));
         let at_least_ms = i64::try_from(at_least.as_millis()).unwrap();
         let task = tokio::spawn(async move {
@@ -50,7 +53,11 @@ impl Watch {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         });
-        Self { idle_in_transaction: most, ended, task }
+        Self {
+            idle_in_transaction: most,
+            ended,
+            task,
+        }
     }
 
     async fn end(self) -> i64 {
@@ -96,7 +103,11 @@ async fn senders_that_hang_up_harm_nobody() {
     let load = Load::start(good);
     hang_ups(plan.address, HANG_UPS).await;
     let outcome = load.end().await;
-    assert_eq!(outcome.refused, BTreeMap::new(), "the others notice nothing");
+    assert_eq!(
+        outcome.refused,
+        BTreeMap::new(),
+        "the others notice nothing"
+    );
     rig.judge(outcome, 0).await;
     assert_eq!(watch.end().await, 0, "no transaction is left open");
     assert!(node.is_running());
@@ -108,7 +119,10 @@ async fn impatient_users(address: SocketAddr, ended: Arc<AtomicBool>) {
     let mut number = 0;
     while !ended.load(Ordering::Acquire) {
         number += 1;
-        let text = format!("{{source: storm, verify: none, dedupe: {{window: P{}D}}}}", number % 9 + 1);
+        let text = format!(
+            "{{source: storm, verify: none, dedupe: {{window: P{}D}}}}",
+            number % 9 + 1
+        );
         let request = match number % 3 {
             0 => Request::new("PUT", "/api/v1/sources/storm", text),
             1 => Request::new("PUT", "/api/v1/secrets/storm", format!("\"{number}\"")),
@@ -146,6 +160,9 @@ async fn a_storm_of_cancellations_poisons_no_connection() {
     rig.judge(outcome, REPEATS_MAX).await;
     assert_eq!(watch.end().await, 0, "no transaction is left open");
     let log = node.log();
-    assert!(!log.contains("25P02") && !log.contains("transaction is aborted"), "{log}");
+    assert!(
+        !log.contains("25P02") && !log.contains("transaction is aborted"),
+        "{log}"
+    );
     assert!(!log.contains("panicked"), "{log}");
 }

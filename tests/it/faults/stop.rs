@@ -26,7 +26,10 @@ async fn a_server_drains_without_losing_or_repeating_anything() {
     load.more(80).await;
     let told = Instant::now();
     node.signal(Signal::SIGTERM);
-    until("a balancer is told", async || (!node.is_ready().await).then_some(())).await;
+    until("a balancer is told", async || {
+        (!node.is_ready().await).then_some(())
+    })
+    .await;
     // Deliveries are still taken while the balancer takes notice; then it sends elsewhere.
     load.more(20).await;
     let outcome = load.end().await;
@@ -34,10 +37,22 @@ async fn a_server_drains_without_losing_or_repeating_anything() {
     assert!(status.success(), "{status}\n{}", node.log());
     assert!(told.elapsed() < DRAIN_MAX, "{:?}", told.elapsed());
     assert_eq!(outcome.refused, BTreeMap::new(), "no request failed");
-    assert_eq!(rig.number("select count(*) from claims").await, 0, "nothing is held");
-    assert_eq!(rig.number("select count(*) from sessions").await, 0, "the session is closed");
+    assert_eq!(
+        rig.number("select count(*) from claims").await,
+        0,
+        "nothing is held"
+    );
+    assert_eq!(
+        rig.number("select count(*) from sessions").await,
+        0,
+        "the session is closed"
+    );
     let swept = "select coalesce(max(sweeps), 0)::bigint from ready";
-    assert_eq!(rig.number(swept).await, 0, "what was given back has lost no attempt");
+    assert_eq!(
+        rig.number(swept).await,
+        0,
+        "what was given back has lost no attempt"
+    );
 
     let _next = plan.start().await;
     rig.judge(outcome, 0).await;
@@ -52,6 +67,10 @@ async fn a_second_sigterm_ends_at_once() {
     let told = Instant::now();
     node.signal(Signal::SIGTERM);
     let status = node.exit().await;
-    assert!(told.elapsed() < Duration::from_secs(2), "{:?}", told.elapsed());
+    assert!(
+        told.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        told.elapsed()
+    );
     assert_eq!(status.code(), Some(1));
 }

@@ -39,11 +39,18 @@ async fn results_of_a_stopped_node_are_fenced() {
     let before = rig.number(ended).await;
     stopped.signal(Signal::SIGCONT);
     until("the stopped node has noticed", async || {
-        let fenced = stopped.client.metric("hookwright_results_fenced_total").await;
+        let fenced = stopped
+            .client
+            .metric("hookwright_results_fenced_total")
+            .await;
         (fenced >= 1.0).then_some(())
     })
     .await;
-    assert_eq!(rig.number(ended).await, before, "no state was written twice");
+    assert_eq!(
+        rig.number(ended).await,
+        before,
+        "no state was written twice"
+    );
     assert!(other.client.metric("hookwright_claims_swept_total").await >= 1.0);
     rig.judge(outcome, REPEATS_MAX).await;
 
