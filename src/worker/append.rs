@@ -18,6 +18,9 @@ use crate::store::{self, Link, NewEvent, Target};
 /// Bytes an event weighs beside its body: headers, ids, channel slots.
 const EVENT_OVERHEAD_BYTES: usize = 2048;
 
+/// A statement that fails sooner found its connection broken, rather than the database too slow.
+const BROKEN_AFTER_MAX: Duration = Duration::from_millis(250);
+
 /// One permit of the admission semaphore stands for this many bytes.
 const PERMIT_BYTES: usize = 1024;
 
@@ -137,13 +140,26 @@ pub async fn run(queue: Arc<Queue>, mut link: Link, router: mpsc::Sender<Appende
         }
         queue.metrics.append_batch_events.observe(taken as f64);
         let (events, waiting) = split(&mut batch);
-        match link.append(&events).await {
+        match append(&mut link, &events).await {
             Ok(outcomes) => confirm(&queue, events, waiting, (outcomes, &router)),
             Err(store::Error::Refused(_)) if taken > 1 => {
                 append_singly(&queue, &mut link, &router, (events, waiting)).await;
             }
             Err(error) => refuse(&error, waiting),
         }
+    }
+}
+
+/// Appends; tries once more where the connection turns out to be broken, as it is after a restart
+/// of the database, so that senders need not notice. An event that was committed all the same is
+/// then found to be there.
+async fn append(link: &mut Link, events: &[NewEvent]) -> Result<Vec<Option<Id>>, store::Error> {
+    let begun = Instant::now();
+    match link.append(events).await {
+        Err(store::Error::Unavailable(_)) if begun.elapsed() < BROKEN_AFTER_MAX => {
+            link.append(events).await
+        }
+        outcome => outcome,
     }
 }
 

@@ -30,6 +30,7 @@ const RECLAIM_PERIOD: Duration = Duration::from_secs(10);
 /// Claims until the executor is closed.
 pub async fn run(shared: Arc<Shared>, executor: Executor, mut link: Link) {
     let mut poll = POLL_MIN;
+    shared.definitions.loaded().await;
     loop {
         let woken = shared.wake_claims.notified();
         let _period = tokio::time::timeout(poll, woken).await;

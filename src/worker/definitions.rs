@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use crate::store::{self, Store};
 use crate::trigger::Triggers;
@@ -17,6 +18,7 @@ pub struct Definitions {
     store: Store,
     active: ArcSwap<Active>,
     compiled: Mutex<HashMap<i32, Arc<Definition>>>,
+    loaded: watch::Sender<bool>,
 }
 
 /// The active deployments at one moment.
@@ -36,7 +38,17 @@ impl Definitions {
             store,
             active: ArcSwap::default(),
             compiled: Mutex::default(),
+            loaded: watch::Sender::new(false),
         }
+    }
+
+    /// Returns once what is deployed is known. Whoever decides about events or runs waits for it:
+    /// those left by an earlier process would else be ignored, or called without their
+    /// destination, by a node that has only just started.
+    pub async fn loaded(&self) {
+        let mut loaded = self.loaded.subscribe();
+        // It cannot fail: the sender is ours.
+        let _known = loaded.wait_for(|loaded| *loaded).await;
     }
 
     /// Reads the active deployments and compiles those not yet known.
@@ -59,6 +71,7 @@ impl Definitions {
         }
         let triggers = Triggers::new(active);
         self.active.store(Arc::new(Active { triggers, latest }));
+        self.loaded.send_replace(true);
         Ok(())
     }
 

@@ -51,6 +51,7 @@ pub async fn run(
 ) {
     let mut batch = Vec::with_capacity(BATCH_EVENTS_MAX);
     let mut looked_at = Instant::now();
+    shared.definitions.loaded().await;
     loop {
         let period = tokio::time::timeout(
             LEFTOVER_PERIOD,

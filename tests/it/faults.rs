@@ -2,7 +2,12 @@
 //!
 //! `docs/reliability.md` says what each test proves and how to run more cycles of it.
 
+mod cancel;
 mod kill;
 mod load;
 mod oracle;
+mod poison;
+mod proxy;
 mod rig;
+mod stop;
+mod zombie;

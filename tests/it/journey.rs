@@ -204,3 +204,25 @@ async fn switch_raise_and_try_take_the_paths_they_say() {
     let ledger = world.books().await;
     assert_eq!((ledger.runs.completed, ledger.runs.faulted), (3, 1));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_wait_is_a_row_and_nothing_else() {
+    let mut world = World::start().await;
+    world
+        .workflow(
+            "{document: {dsl: '1.0.3', namespace: t, name: long, version: '1.0.0'},
+              do: [{pause: {wait: PT1H}}]}",
+        )
+        .await;
+    let path = "/api/v1/workflows/t/long/latest/runs";
+    let run = world.client.post(path, "{}").await.good();
+    let id = run["id"].as_str().unwrap().to_owned();
+    crate::world::until("it waits", async || {
+        let run = world.client.get(&format!("/api/v1/runs/{id}")).await.good();
+        (run["status"] == "waiting").then_some(())
+    })
+    .await;
+    world.expect_open(1);
+    let books = world.books().await;
+    assert_eq!((books.runs.waiting, books.runs.running), (1, 0));
+}

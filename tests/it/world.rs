@@ -24,7 +24,7 @@ use crate::postgres::{Database, ENVIRONMENT, database};
 use destination::Destination;
 use wire::Client;
 
-pub use wire::{Answer, Request};
+pub use wire::Request;
 
 /// How long what must happen may take on a machine with other work.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -69,7 +69,7 @@ pub struct World {
     pub database: Database,
     settings: Settings,
     options: Options,
-    scratch: Scratch,
+    _scratch: Scratch,
     open: i64,
 }
 
@@ -134,7 +134,7 @@ impl World {
             database,
             settings,
             options,
-            scratch,
+            _scratch: scratch,
             open: 0,
         }
     }
@@ -152,11 +152,6 @@ impl World {
         if let Some(server) = self.server.take() {
             server.drain(false).await;
         }
-    }
-
-    /// Where the server keeps its files.
-    pub fn data_dir(&self) -> &Path {
-        self.scratch.path()
     }
 
     /// So many runs may be open when the test ends.

@@ -10,7 +10,7 @@ use sqlx::{Connection, PgConnection};
 use tokio::time::Instant;
 
 use super::load::{Load, Plan};
-use super::rig::{CONCURRENCY, Rig, cycles};
+use super::rig::{REPEATS_MAX, Rig, cycles};
 use crate::world::Scratch;
 
 /// How long a call takes at the destination.
@@ -48,7 +48,7 @@ async fn a_killed_server_loses_nothing_it_has_acknowledged() {
         BTreeMap::new(),
         "nothing but 2xx was answered"
     );
-    rig.judge(outcome, cycles * CONCURRENCY).await;
+    rig.judge(outcome, cycles * REPEATS_MAX).await;
     assert!(node.is_running());
     assert!(!node.log().contains("panicked"), "{}", node.log());
 }
@@ -133,7 +133,7 @@ async fn a_killed_postgres_loses_nothing_that_was_acknowledged() {
     let grown = node.resident_bytes().saturating_sub(before);
     assert!(grown < 128 << 20, "grown by {grown} bytes");
     // A node that could not renew its session repeats what it had in flight, as a dead one.
-    rig.judge(outcome, cycles * CONCURRENCY).await;
+    rig.judge(outcome, cycles * REPEATS_MAX).await;
     assert!(!node.log().contains("panicked"), "{}", node.log());
     node.kill();
     postgres.stop().await;

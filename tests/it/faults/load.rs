@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::oracle::Acknowledged;
 use crate::world::sender::{Sender, standard};
@@ -67,7 +68,7 @@ struct Shared {
     plan: Plan,
     begun_at: Instant,
     next: AtomicUsize,
-    ended: AtomicBool,
+    ended: CancellationToken,
     end_at: Mutex<Option<Instant>>,
     outcome: Mutex<Outcome>,
 }
@@ -85,7 +86,7 @@ impl Load {
             plan,
             begun_at: Instant::now(),
             next: AtomicUsize::new(0),
-            ended: AtomicBool::new(false),
+            ended: CancellationToken::new(),
             end_at: Mutex::default(),
             outcome: Mutex::default(),
         });
@@ -112,7 +113,7 @@ impl Load {
     /// Sends nothing new; waits until what was begun is acknowledged.
     pub async fn end(mut self) -> Outcome {
         *self.shared.end_at.lock().unwrap() = Some(Instant::now());
-        self.shared.ended.store(true, Ordering::Release);
+        self.shared.ended.cancel();
         while let Some(joined) = self.senders.join_next().await {
             joined.unwrap();
         }
@@ -125,8 +126,10 @@ impl Shared {
     async fn take(&self) -> Option<usize> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let due = self.begun_at + Duration::from_secs_f64(number as f64 / self.plan.rate_per_s);
-        tokio::time::sleep_until(due).await;
-        (!self.ended.load(Ordering::Acquire)).then_some(number)
+        tokio::select! {
+            () = self.ended.cancelled() => None,
+            () = tokio::time::sleep_until(due) => Some(number),
+        }
     }
 
     fn gives_up(&self) -> bool {

@@ -91,6 +91,9 @@ impl Journals {
     }
 }
 
+/// Makes good journals lie.
+type Falsify = fn(&mut Journals);
+
 /// Three events as they should be, to be falsified.
 fn good() -> Journals {
     let ids = ["a", "b", "c"];
@@ -125,7 +128,7 @@ fn the_oracle_is_content_with_what_is_right() {
 
 #[test]
 fn the_oracle_sees_every_falsification() {
-    let falsified: [(&str, fn(&mut Journals)); 8] = [
+    let falsified: [(&str, Falsify); 8] = [
         ("acknowledged and is not stored", |journals| {
             journals.stored.remove(1);
             journals.delivered.remove(1);

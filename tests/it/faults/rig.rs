@@ -16,8 +16,12 @@ use crate::world::process::Plan;
 use crate::world::sender::SECRET;
 use crate::world::wire::Client;
 
-/// Calls in flight to the destination at most, on one node: what one kill can repeat.
-pub const CONCURRENCY: usize = 32;
+/// Calls in flight to the destination at most, on one node.
+const CONCURRENCY: usize = 32;
+
+/// What one kill may repeat: the calls in flight, and as many again whose results had come and
+/// were on their way into the database.
+pub const REPEATS_MAX: usize = 2 * CONCURRENCY;
 
 /// After the last fault everything is done within this time.
 const SETTLE_MAX: Duration = Duration::from_secs(45);
@@ -120,7 +124,8 @@ impl Rig {
             sqlx::query_as("select event_id, id::text from events where source = '/hooks/load'");
         let stored: Vec<(String, String)> = stored.fetch_all(&mut connection).await.unwrap();
         connection.close().await.unwrap();
-        let delivered = self.sink.calls().iter().map(|call| Delivered {
+        let calls = self.sink.calls();
+        let delivered = calls.iter().map(|call| Delivered {
             id: call.json()["id"].as_str().unwrap().to_owned(),
             key: call.key().to_owned(),
         });

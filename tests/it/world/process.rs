@@ -1,7 +1,6 @@
 //! The built program as a process of its own, so that it can be killed, stopped and read.
 
 use std::fs::File;
-use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -11,8 +10,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::time::Instant;
 
-use super::wire::{Client, Line, Request};
-use super::{PATIENCE, until};
+use super::PATIENCE;
+use super::wire::{Client, Request};
 use crate::postgres::ENVIRONMENT;
 
 /// The program.
@@ -26,7 +25,6 @@ pub struct Plan {
     pub address: SocketAddr,
     pub log: PathBuf,
     pub variables: Vec<(String, String)>,
-    pub arguments: Vec<String>,
 }
 
 impl Plan {
@@ -39,7 +37,6 @@ impl Plan {
             address,
             log: data_dir.join(format!("server-{}.log", address.port())),
             variables: Vec::new(),
-            arguments: Vec::new(),
         };
         plan.with("store.accept_losing_acknowledged_events", "true")
             .with("telemetry.format", "json")
@@ -58,11 +55,6 @@ impl Plan {
         self.with("worker.session_timeout_ms", "3000")
             .with("worker.self_fence_ms", "2000")
             .with("worker.heartbeat_period_ms", "500")
-    }
-
-    pub fn argument(mut self, argument: &str) -> Self {
-        self.arguments.push(argument.to_owned());
-        self
     }
 
     /// Another server on the same database and files.
@@ -88,7 +80,6 @@ impl Plan {
             .args(["--database-url", &self.url])
             .arg("--data-dir")
             .arg(&self.data_dir)
-            .args(&self.arguments)
             .envs(self.variables.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -210,20 +201,6 @@ impl Node {
         let line = status.lines().find(|line| line.starts_with("VmRSS:"));
         let kib = line.and_then(|line| line.split_whitespace().nth(1));
         kib.unwrap().parse::<u64>().unwrap() * 1024
-    }
-
-    /// A connection that stays.
-    pub async fn line(&self) -> io::Result<Line> {
-        Line::open(self.client.address).await
-    }
-
-    /// The end of a run started over the API.
-    pub async fn end_of(&self, id: &str) -> serde_json::Value {
-        until("the run has ended", async || {
-            let run = self.client.get(&format!("/api/v1/runs/{id}")).await.good();
-            run["endedAt"].is_string().then_some(run)
-        })
-        .await
     }
 }
 
