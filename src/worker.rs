@@ -17,12 +17,14 @@ pub mod sweep;
 pub mod timers;
 
 use std::collections::HashSet;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
+use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::call::Destinations;
 use crate::run::Resolve;
@@ -117,6 +119,8 @@ pub struct Shared {
     settler: settle::Settler,
     timers: timers::Timers,
     wake_claims: Notify,
+    /// Whether ready runs wait for places: then new ones queue up behind them.
+    backlog: AtomicBool,
     held: Held,
     tasks_max: u32,
     /// Runs that may wait in memory for one destination: a quarter of all places.
@@ -173,6 +177,7 @@ pub struct Worker {
     shared: Arc<Shared>,
     executor: execute::Executor,
     store: Store,
+    tasks: Mutex<Vec<AbortHandle>>,
 }
 
 impl Worker {
@@ -197,6 +202,7 @@ impl Worker {
             settler,
             timers: timers::Timers::default(),
             wake_claims: Notify::new(),
+            backlog: AtomicBool::new(false),
             held: Held::default(),
             tasks_max: parts.tasks_max,
             waiting_max: config.runs_in_flight_max.div_ceil(4),
@@ -210,6 +216,7 @@ impl Worker {
             shared,
             executor,
             store,
+            tasks: Mutex::default(),
         };
         this.heartbeat(&node, &config);
         this.session.opened().await;
@@ -253,7 +260,9 @@ impl Worker {
         for number in 0..config.append_connections {
             let (queue, router) = (Arc::clone(&queue), router.clone());
             let link = self.counting("append", APPEND_LANE + number);
-            tokio::spawn(async move { append::run(queue, link.await, router).await });
+            self.keep(tokio::spawn(async move {
+                append::run(queue, link.await, router).await
+            }));
         }
         events
     }
@@ -272,22 +281,37 @@ impl Worker {
                 Arc::clone(&queue),
                 self.counting("settle", SETTLE_LANE + number),
             );
-            tokio::spawn(async move { settle::run(queue, link.await, endings, metrics).await });
+            self.keep(tokio::spawn(async move {
+                settle::run(queue, link.await, endings, metrics).await
+            }));
         }
         let (routed, runs) = (Arc::clone(shared), executor.clone());
         let link = self.counting("route", ROUTE_LANE);
-        work.spawn(async move { route::run(routed, runs, link.await, events).await });
+        self.keep(work.spawn(async move { route::run(routed, runs, link.await, events).await }));
         let (store, config) = (&self.store, Arc::clone(config));
-        work.spawn(claim::run(
+        self.keep(work.spawn(claim::run(
             Arc::clone(shared),
             executor.clone(),
             store.link("claim"),
-        ));
-        tokio::spawn(claim::reclaim(Arc::clone(shared), store.link("reclaim")));
-        tokio::spawn(timers::run(Arc::clone(shared), store.link("timers")));
+        )));
+        self.keep(tokio::spawn(claim::reclaim(
+            Arc::clone(shared),
+            store.link("reclaim"),
+        )));
+        self.keep(tokio::spawn(timers::run(
+            Arc::clone(shared),
+            store.link("timers"),
+        )));
         let (swept, link) = (Arc::clone(shared), self.counting("sweep", SWEEP_LANE));
-        tokio::spawn(async move { sweep::run(swept, link.await, config).await });
-        tokio::spawn(sweep::partitions(store.clone()));
+        self.keep(tokio::spawn(async move {
+            sweep::run(swept, link.await, config).await
+        }));
+        self.keep(tokio::spawn(sweep::partitions(store.clone())));
+    }
+
+    fn keep(&self, task: JoinHandle<()>) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.push(task.abort_handle());
     }
 
     /// A connection that counts in a lane of the ledger of its own.
@@ -336,5 +360,8 @@ impl Worker {
                 );
             }
         }
+        // Nothing is left to do, and the database may go away now.
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.iter().for_each(AbortHandle::abort);
     }
 }

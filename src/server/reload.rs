@@ -151,7 +151,11 @@ async fn watch_revision(world: Arc<World>, stop: CancellationToken) {
 
 async fn watch_directory(world: Arc<World>, dir: PathBuf, stop: CancellationToken) {
     let (changed, mut changes) = mpsc::channel(1);
-    let tell = move |_event: notify::Result<notify::Event>| {
+    let tell = move |event: notify::Result<notify::Event>| {
+        // Reading the files is an event, too; it must not lead to reading them again.
+        if event.is_ok_and(|event| event.kind.is_access()) {
+            return;
+        }
         // One pending change is enough: the directory is read as a whole.
         let _pending = changed.try_send(());
     };

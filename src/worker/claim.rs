@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::append::chain;
@@ -82,6 +83,7 @@ async fn claim(
     }
     shared.metrics.ready_age_seconds.set(oldest.as_secs_f64());
     if wanted.is_empty() {
+        shared.backlog.store(false, Ordering::Release);
         return Ok(0);
     }
     let room = share_out(&mut wanted, slots.len());
@@ -92,6 +94,9 @@ async fn claim(
         next: first & CLAIM_COUNTER_MASK,
     };
     let claimed = link.claim(session, &mut ids, &wanted).await?;
+    // With every place taken more may wait; with one left over nothing does.
+    let backlog = claimed.len() == slots.len();
+    shared.backlog.store(backlog, Ordering::Release);
     begin(shared, executor, link, (claimed, slots)).await
 }
 

@@ -5,6 +5,7 @@
 //! creates the runs, so an event is routed once, by whoever gets there first.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -148,6 +149,7 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec
         }
     }
     if queued {
+        shared.backlog.store(true, Ordering::Release);
         shared.wake_claims.notify_one();
     }
 }
@@ -194,8 +196,10 @@ async fn decide(
             None => match_triggers(&active, (event, appended), &mut starts, &mut ignored),
         }
     }
+    // Runs that wait already come first.
+    let at_once = shared.session.is_live() && !shared.backlog.load(Ordering::Acquire);
     for start in &mut starts {
-        if start.definition.is_some() && shared.session.is_live() {
+        if start.definition.is_some() && at_once {
             start.claimed = executor
                 .slot()
                 .map(|slot| (shared.session.next_claim_id(), slot));
