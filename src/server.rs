@@ -112,11 +112,16 @@ impl Server {
         let (listener, address) = bind(&world, &settings).await?;
         let routes = routes(&world, &settings, options.roles, (&probes, registry));
         let stop = CancellationToken::new();
-        let door = accept::Door::new(&settings.http, metrics);
+        let door = accept::Door::new(&settings.http, Arc::clone(&metrics));
         let accepting = tokio::spawn(accept::serve(listener, routes, door, stop.clone()));
         let watching = CancellationToken::new();
         reload::watch(&world, options.definitions.clone(), watching.clone());
-        probes::watch(Arc::clone(&probes), Arc::clone(&world), watching.clone());
+        probes::watch(
+            Arc::clone(&probes),
+            Arc::clone(&world),
+            metrics,
+            watching.clone(),
+        );
         probes.wait_until_ready(Duration::from_secs(5)).await;
         tracing::info!(address = %address, environment = settings.environment, "ready");
         let drain = settings.drain;

@@ -1,11 +1,14 @@
 //! What the listener counts.
 
-use prometheus::{IntCounter, IntGauge, Registry};
+use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
+
+use crate::store::Store;
 
 /// Metrics of the listener; names and meanings are in `docs/metrics.md`.
 pub struct Metrics {
     pub(super) connections: IntGauge,
     pub(super) connections_refused: IntCounter,
+    pool: IntGaugeVec,
 }
 
 impl Metrics {
@@ -21,9 +24,24 @@ impl Metrics {
         )?;
         registry.register(Box::new(connections.clone()))?;
         registry.register(Box::new(connections_refused.clone()))?;
+        let options = Opts::new(
+            "hookwright_pool_connections",
+            "Database connections of the API's pool, by state.",
+        );
+        let pool = IntGaugeVec::new(options, &["state"])?;
+        registry.register(Box::new(pool.clone()))?;
         Ok(Self {
             connections,
             connections_refused,
+            pool,
         })
+    }
+
+    /// Notes how the pool stands now.
+    pub(super) fn look_at(&self, store: &Store) {
+        let idle = i64::try_from(store.pool().num_idle()).unwrap_or(i64::MAX);
+        self.pool.with_label_values(&["idle"]).set(idle);
+        let used = i64::from(store.pool().size()).saturating_sub(idle);
+        self.pool.with_label_values(&["used"]).set(used);
     }
 }

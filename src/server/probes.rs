@@ -16,7 +16,7 @@ use http::{StatusCode, header};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::World;
+use super::{Metrics, World};
 use crate::problem::Problem;
 use crate::telemetry::Registry;
 
@@ -77,9 +77,15 @@ impl Probes {
 }
 
 /// Looks at the database once a second until cancelled.
-pub fn watch(probes: Arc<Probes>, world: Arc<World>, stop: CancellationToken) {
+pub fn watch(
+    probes: Arc<Probes>,
+    world: Arc<World>,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) {
     tokio::spawn(async move {
         while !stop.is_cancelled() {
+            metrics.look_at(&world.store);
             let good = world.worker.session.is_live() && world.store.ping().await.is_ok();
             if good {
                 probes
