@@ -60,7 +60,7 @@ fn refused() -> Vec<(Request, u16, &'static str)> {
             "timestamp_outside_tolerance",
         ),
         (
-            good.clone().header("content-encoding", "gzip"),
+            good.header("content-encoding", "gzip"),
             415,
             "content_encoding",
         ),
