@@ -29,6 +29,9 @@ const FALLBACK_DIR: &str = "/var/lib/hookwright";
 /// How long a start waits for another server that still holds the data directory.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The same for a throwaway one, which no earlier server drains from.
+const LOCK_TIMEOUT_THROWAWAY: Duration = Duration::from_millis(500);
+
 /// Pauses before Postgres is started again after it ended by itself.
 const RESTART_PAUSE_MIN: Duration = Duration::from_millis(100);
 const RESTART_PAUSE_MAX: Duration = Duration::from_secs(15);
@@ -67,7 +70,7 @@ impl Managed {
         let dir = absolute(dir)?;
         owner::check_reachable(&dir)?;
         std::fs::create_dir_all(&dir).map_err(|cause| cannot("create", &dir, &cause))?;
-        let lock = lock(&dir).await?;
+        let lock = lock(&dir, durability).await?;
         let cluster = Cluster::prepare(&dir, durability).await?;
         let process = cluster.start().await?;
         let url = cluster.url();
@@ -150,7 +153,11 @@ fn absolute(dir: &Path) -> Result<PathBuf, Error> {
 }
 
 /// Only one server uses a data directory; the lock goes with the process, however it ends.
-async fn lock(dir: &Path) -> Result<File, Error> {
+async fn lock(dir: &Path, durability: Durability) -> Result<File, Error> {
+    let at_most = match durability {
+        Durability::None => LOCK_TIMEOUT_THROWAWAY,
+        Durability::Full => LOCK_TIMEOUT,
+    };
     let path = dir.join("lock");
     let file = OpenOptions::new()
         .create(true)
@@ -162,7 +169,7 @@ async fn lock(dir: &Path) -> Result<File, Error> {
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_TIMEOUT => {
+            Err(TryLockError::WouldBlock) if started.elapsed() < at_most => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             Err(TryLockError::WouldBlock) => {

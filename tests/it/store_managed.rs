@@ -203,7 +203,7 @@ async fn a_directory_that_another_server_uses_is_refused() {
     let dir = Dir::new("locked");
     let lock = File::create(dir.0.join("lock")).unwrap();
     lock.lock().unwrap();
-    let Err(Error::Unfit(text)) = Managed::start(&dir.0).await else {
+    let Err(Error::Unfit(text)) = Managed::start_throwaway(&dir.0).await else {
         panic!("started")
     };
     assert!(text.contains("another server uses"), "{text}");
