@@ -32,7 +32,7 @@ async fn nodes_may_create_days_at_the_same_time_and_again() {
     );
     assert_eq!(
         after,
-        5 * 7 + 14,
+        4 * 7 + 14,
         "today, five more and the default of each; dedupe 7 back"
     );
 }
