@@ -6,6 +6,7 @@
 //! log. Nothing here talks to the database: `store::secrets` keeps the sealed rows.
 
 mod keyring;
+mod redact_json;
 mod redactor;
 mod reference;
 mod values;

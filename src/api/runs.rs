@@ -314,7 +314,7 @@ pub(super) async fn shown(state: &State, id: Id) -> Result<Response, Error> {
         .await?;
     let json = json.map_err(|failure| Error::Internal(failure.into()))?;
     // Replaying evaluates expressions, and those may show secrets.
-    let json = (state.redactor)().redact_bytes(json);
+    let json = (state.redactor)().redact_json(json);
     Ok(bodies::answer(StatusCode::OK, json))
 }
 

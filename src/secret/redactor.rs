@@ -12,6 +12,8 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
+use super::redact_json;
+
 /// What stands in the place of a secret value.
 pub const REDACTED: &str = "***";
 
@@ -68,17 +70,13 @@ impl Redactor {
         }
     }
 
-    /// The same for bytes that need not be text, such as a stored response body.
+    /// JSON text with every secret value hidden, which stays JSON: a journal must be readable
+    /// again, also where a secret consists of digits and stands in a number.
     #[must_use]
-    pub fn redact_bytes(&self, text: Vec<u8>) -> Vec<u8> {
+    pub fn redact_json(&self, text: Vec<u8>) -> Vec<u8> {
         match &self.automaton {
             Some(automaton) if automaton.is_match(&text) => {
-                let mut out = Vec::with_capacity(text.len());
-                automaton.replace_all_with_bytes(&text, &mut out, |_, _, out| {
-                    out.extend_from_slice(REDACTED.as_bytes());
-                    true
-                });
-                out
+                redact_json::redact(self, &String::from_utf8_lossy(&text)).into_bytes()
             }
             _ => text,
         }

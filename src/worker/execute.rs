@@ -255,7 +255,7 @@ impl<'a> Live<'a> {
             End::Cancelled => ("cancelled", None, None),
         };
         self.log(&end, status);
-        let hide = |text: Vec<u8>| self.shared.redactor().redact_bytes(text).into();
+        let hide = |text: Vec<u8>| self.shared.redactor().redact_json(text).into();
         let next = Next::Ended {
             status,
             output: output.map(hide),
@@ -271,7 +271,7 @@ impl<'a> Live<'a> {
     fn settlement(&mut self, next: Next) -> Settlement {
         let entries = (!self.unsaved.is_empty()).then(|| {
             let encoded = entry::encode(&std::mem::take(&mut self.unsaved));
-            self.shared.redactor().redact_bytes(encoded).into()
+            self.shared.redactor().redact_json(encoded).into()
         });
         Settlement {
             run_id: self.run_id,

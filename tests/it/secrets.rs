@@ -223,9 +223,48 @@ fn values_are_hidden_in_every_spelling() {
     }
     // Percent-encoding of every byte is nobody's habit; it is listed here as known to pass.
     assert_eq!(redactor.redact(&percent), percent);
-    let bytes = [b"\xff", value.as_bytes(), b"\xff"].concat();
-    assert_eq!(redactor.redact_bytes(bytes), b"\xff***\xff");
-    assert_eq!(Redactor::default().redact_bytes(b"abc".to_vec()), b"abc");
+}
+
+#[test]
+fn json_stays_json_when_secrets_are_hidden_in_it() {
+    let redactor = Redactor::new(["12345678", "say \"hi\" \\o/"]);
+    let hidden = |text: &str| String::from_utf8(redactor.redact_json(text.into())).unwrap();
+    assert_eq!(
+        hidden(r#"{"id":-912345678.5e3,"n":[12345678,7],"12345678":"a12345678z"}"#),
+        r#"{"id":"-9***.5e3","n":["***",7],"***":"a***z"}"#
+    );
+    // Whatever the escapes: a value is what it means, not how it is spelled.
+    assert_eq!(
+        hidden(r#"["\u0031\u003245678","12345678","say \"hi\" \\o/"]"#),
+        r#"["\u0031\u003245678","***","***"]"#
+    );
+    assert_eq!(
+        hidden(r#"["\u00312345678","12345678"]"#),
+        r#"["***","***"]"#
+    );
+    assert_eq!(hidden(r#"{"a":1.10,"b":"x"}"#), r#"{"a":1.10,"b":"x"}"#);
+    assert_eq!(Redactor::default().redact_json(b"abc".to_vec()), b"abc");
+}
+
+proptest::proptest! {
+    /// Journals hold whatever an API answered, and secrets may be any digits.
+    #[test]
+    fn no_secret_makes_json_unreadable(
+        digits in "[0-9]{8,10}",
+        texts in proptest::collection::vec("\\PC{0,12}", 0..4),
+        number: u64,
+    ) {
+        let redactor = Redactor::new([digits.as_str()]);
+        let json = serde_json::json!({
+            "number": number,
+            "digits": digits.parse::<u64>().unwrap(),
+            "texts": texts,
+            "near": format!("{digits}\\\"{digits}"),
+        });
+        let hidden = redactor.redact_json(json.to_string().into_bytes());
+        let read: serde_json::Value = serde_json::from_slice(&hidden).unwrap();
+        proptest::prop_assert!(!read.to_string().contains(&digits));
+    }
 }
 
 #[test]
