@@ -103,7 +103,8 @@ impl Managed {
     }
 }
 
-/// Keeps Postgres running until it shall stop.
+/// Keeps Postgres running until it shall stop. Whatever was launched is held, ready or not, so
+/// that a stop always waits for its end.
 async fn supervise(cluster: &Cluster, mut process: Process, stop: &CancellationToken) {
     let mut pause = RESTART_PAUSE_MIN;
     loop {
@@ -116,22 +117,27 @@ async fn supervise(cluster: &Cluster, mut process: Process, stop: &CancellationT
         if started.elapsed() > RESTART_PAUSE_MAX {
             pause = RESTART_PAUSE_MIN;
         }
-        let restarted = tokio::select! {
-            () = stop.cancelled() => None,
-            process = restart(cluster, &mut pause) => Some(process),
-        };
-        let Some(restarted) = restarted else { break };
-        process = restarted;
+        match relaunch(cluster, &mut pause, stop).await {
+            Some(relaunched) => process = relaunched,
+            None => break,
+        }
     }
 }
 
-/// Starts Postgres, however long it takes.
-async fn restart(cluster: &Cluster, pause: &mut Duration) -> Process {
+/// Launches Postgres, however long it takes; nothing if it shall stop before.
+async fn relaunch(
+    cluster: &Cluster,
+    pause: &mut Duration,
+    stop: &CancellationToken,
+) -> Option<Process> {
     loop {
-        tokio::time::sleep(*pause).await;
+        tokio::select! {
+            () = stop.cancelled() => return None,
+            () = tokio::time::sleep(*pause) => {}
+        }
         *pause = (*pause * 2).min(RESTART_PAUSE_MAX);
-        match cluster.start().await {
-            Ok(process) => return process,
+        match cluster.launch().await {
+            Ok(process) => return Some(process),
             Err(error) => tracing::error!(%error, "Postgres does not start"),
         }
     }

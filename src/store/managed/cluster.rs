@@ -78,9 +78,16 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Starts Postgres and waits until it answers; first waits for, or ends, one that a killed
-    /// server left behind.
+    /// Starts Postgres and waits until it answers.
     pub(super) async fn start(&self) -> Result<Process, Error> {
+        let mut process = self.launch().await?;
+        process.ready(&self.url(), &self.log).await?;
+        Ok(process)
+    }
+
+    /// Starts Postgres, which may take a while to answer; first waits for, or ends, one that a
+    /// killed server left behind.
+    pub(super) async fn launch(&self) -> Result<Process, Error> {
         Process::end_stale(&self.data).await?;
         let mut arguments: Vec<&OsStr> = vec!["-k".as_ref(), self.socket.as_os_str()];
         let durability = match self.durability {
@@ -91,15 +98,13 @@ impl Cluster {
             arguments.extend(["-c".as_ref(), OsStr::new(setting)]);
         }
         let program = self.binaries.dir.join("postgres");
-        let mut process = Process::spawn(
+        Process::spawn(
             &program,
             &self.data,
             &arguments,
             self.owner,
             self.open_log()?,
-        )?;
-        process.ready(&self.url(), &self.log).await?;
-        Ok(process)
+        )
     }
 
     pub(super) fn url(&self) -> String {
