@@ -10,7 +10,8 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::append::chain;
 use super::execute::Lease;
-use super::{Endings, Metrics};
+use super::spacing::Spacing;
+use super::{Config, Endings, Metrics};
 use crate::id::Id;
 use crate::store::{self, Link, Next, Settlement};
 
@@ -49,13 +50,14 @@ pub struct Settler {
 }
 
 /// What the settler's tasks take from.
-pub struct Queue(Mutex<mpsc::Receiver<Request>>);
+pub struct Queue(Mutex<(mpsc::Receiver<Request>, Spacing)>);
 
 /// Makes the two ends of the settler's queue.
 #[must_use]
-pub fn channel() -> (Settler, Queue) {
+pub fn channel(config: &Config) -> (Settler, Queue) {
     let (queue, requests) = mpsc::channel(QUEUE_RUNS_MAX);
-    (Settler { queue }, Queue(Mutex::new(requests)))
+    let spacing = Spacing::new(config.batch_spacing_ms);
+    (Settler { queue }, Queue(Mutex::new((requests, spacing))))
 }
 
 impl Settler {
@@ -84,8 +86,11 @@ pub async fn run(queue: Arc<Queue>, mut link: Link, endings: Arc<Endings>, metri
     let mut batch = Vec::with_capacity(BATCH_RUNS_MAX);
     loop {
         let taken = {
-            let mut requests = queue.0.lock().await;
-            requests.recv_many(&mut batch, BATCH_RUNS_MAX).await
+            let (requests, spacing) = &mut *queue.0.lock().await;
+            spacing.wait(requests.len(), BATCH_RUNS_MAX).await;
+            let taken = requests.recv_many(&mut batch, BATCH_RUNS_MAX).await;
+            spacing.begun(taken);
+            taken
         };
         if taken == 0 {
             return;
