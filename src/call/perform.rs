@@ -65,7 +65,8 @@ impl Limit {
 impl Destinations {
     /// Performs an effect once, under its destination's policy.
     ///
-    /// Dropping the future drops the request and gives the permit back. The answer is
+    /// The permit is the caller's evidence of a place; it should outlive the call until what came
+    /// of it is durable. Dropping the future drops the request. The answer is
     /// [`Performed::Retry`] only for a declared destination, and never where the workflow retries
     /// the call itself: one layer retries.
     pub async fn perform(
@@ -73,7 +74,7 @@ impl Destinations {
         effect: &Effect,
         destination: &Destination,
         identity: Identity,
-        permit: Permit,
+        _permit: &Permit,
     ) -> Performed {
         let Action::Call(request) = &effect.action;
         let started_at = Timestamp::now();
@@ -89,7 +90,6 @@ impl Destinations {
             Err(failure) => Err(failure),
         };
         drop(in_flight);
-        drop(permit);
         let took = start.elapsed();
         let mut attempt = Attempt {
             number: effect.attempt,
@@ -304,6 +304,7 @@ fn next(
     let since_first = |first| between(first, now);
     let situation = Situation {
         attempt: effect.attempt,
+        spent: effect.spent,
         elapsed: effect.first_attempt_at.map_or(Duration::ZERO, since_first),
         retry_after: failure.retry_after,
         chance: rand::random(),
