@@ -1,7 +1,8 @@
 //! The property the engine stands on: replaying any prefix of a journal leaves what living it left.
 //!
 //! Workflows, outcomes and the order in which they come are random; so are late entries, entries
-//! twice, and cancellation. A checkpoint at any place, and one after another, change nothing. On the way: no run is ever stuck, and no key is ever used twice.
+//! twice, and cancellation. A checkpoint at any place, and one after another, change nothing. On the
+//! way: no run is ever stuck, and no key is ever used twice.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -243,7 +244,12 @@ fn check(
         let prefix = journal[..=length].to_vec();
         let replayed = Run::replay(Arc::clone(definition), Arc::clone(surroundings), prefix);
         prop_assert_eq!(&shown(&replayed.pending()), lived);
-        compacted(&replayed, (definition, surroundings), &journal, &seen[length..])?;
+        compacted(
+            &replayed,
+            (definition, surroundings),
+            &journal,
+            &seen[length..],
+        )?;
     }
     Ok(())
 }

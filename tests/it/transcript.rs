@@ -301,9 +301,10 @@ pub fn through_checkpoint(
     };
     let (definition, surroundings) = (Arc::clone(definition), Arc::clone(surroundings));
     let restored = Run::restore(definition, surroundings, input.clone(), &checkpoint);
-    Some(restored.unwrap_or_else(|unfit| {
-        panic!("{unfit}: {}", String::from_utf8_lossy(&checkpoint))
-    }))
+    Some(
+        restored
+            .unwrap_or_else(|unfit| panic!("{unfit}: {}", String::from_utf8_lossy(&checkpoint))),
+    )
 }
 
 /// All that a run wants, with the payloads of its calls, for comparison.

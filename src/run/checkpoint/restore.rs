@@ -54,7 +54,11 @@ impl Run {
             attempt: 1,
             deadline: run.deadline,
         };
-        run.root = Some(standing(List::new(nest, 1), &definition.tasks, stored.root)?);
+        run.root = Some(standing(
+            List::new(nest, 1),
+            &definition.tasks,
+            stored.root,
+        )?);
         for frame in &stored.frames {
             // A parent stands before what is inside it.
             if frame.id <= run.executions || frame.id > stored.executions {
@@ -114,12 +118,7 @@ impl Run {
     }
 }
 
-fn state(
-    run: &Run,
-    frame: &Frame,
-    stored: &StoredState,
-    table: &Table,
-) -> Result<State, Unfit> {
+fn state(run: &Run, frame: &Frame, stored: &StoredState, table: &Table) -> Result<State, Unfit> {
     let inside = || List::new(Nest::of(frame), frame.depth + 1);
     Ok(match (stored, &frame.task.kind) {
         (
@@ -137,9 +136,7 @@ fn state(
             not_before: *not_before,
         }),
         (StoredState::Wait { until }, Kind::Wait(_)) => State::Wait(*until),
-        (StoredState::Do { at }, Kind::Do(tasks)) => {
-            State::Do(standing(inside(), tasks, *at)?)
-        }
+        (StoredState::Do { at }, Kind::Do(tasks)) => State::Do(standing(inside(), tasks, *at)?),
         (StoredState::For { items, index, at }, Kind::For(task)) => {
             let items = table.get(*items)?;
             let nest = Nest::of(frame).turn(task, &items, *index);

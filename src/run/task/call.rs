@@ -29,8 +29,8 @@ pub(super) fn begin(run: &mut Run, id: FrameId, call: &HttpCall) -> Result<(), F
     Ok(())
 }
 
-/// What the call asks for. It is not journaled, and so neither are the credentials in it: a run that
-/// is restored makes it again.
+/// What the call asks for. It is not journaled, and so neither are the credentials in it: a run
+/// that is restored makes it again.
 pub(in crate::run) fn request(
     run: &Run,
     frame: &Frame,
