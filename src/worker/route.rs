@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::append::{Appended, chain};
+use super::checkpoint::Since;
 use super::definitions::Active;
 use super::execute::{Executor, Slot};
 use super::spacing::Spacing;
@@ -144,7 +145,9 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec
                     claim_id,
                     input: input(&appended.event, appended.target.is_some(), &definition),
                     definition,
+                    checkpoint: None,
                     journal: Vec::new(),
+                    since: Since::default(),
                     seq: 0,
                     event_id: appended.event.id,
                 };

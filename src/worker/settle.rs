@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use super::append::chain;
 use super::execute::Lease;
 use super::spacing::Spacing;
+use super::timers::Timers;
 use super::{Config, Endings, Metrics};
 use crate::id::Id;
 use crate::store::{self, Link, Next, Settlement};
@@ -81,8 +82,24 @@ impl Settler {
     }
 }
 
+/// Who hears of what was settled.
+#[derive(Clone)]
+pub struct Books {
+    /// Of runs that have ended.
+    pub endings: Arc<Endings>,
+    /// Of runs that wait.
+    pub timers: Arc<Timers>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+}
+
 /// Runs one settler task until every [`Settler`] is gone.
-pub async fn run(queue: Arc<Queue>, mut link: Link, endings: Arc<Endings>, metrics: Arc<Metrics>) {
+pub async fn run(queue: Arc<Queue>, mut link: Link, books: Books) {
+    let Books {
+        endings,
+        timers,
+        metrics,
+    } = books;
     let mut batch = Vec::with_capacity(BATCH_RUNS_MAX);
     loop {
         let taken = {
@@ -112,8 +129,11 @@ pub async fn run(queue: Arc<Queue>, mut link: Link, endings: Arc<Endings>, metri
             if let Some(settled) = settled {
                 let _gone = settled.send(kept);
             }
-            if matches!(settlement.next, Next::Ended { .. }) {
-                endings.ended(settlement.run_id);
+            match settlement.next {
+                Next::Ended { .. } => endings.ended(settlement.run_id),
+                // Not before the row is there: whoever looks for it earlier looks in vain.
+                Next::Wait { due_at } => timers.expect(due_at),
+                Next::Keep | Next::Ready { .. } => {}
             }
         }
     }

@@ -9,15 +9,14 @@ use crate::run::fault::Fault;
 use crate::run::flow::Move;
 use crate::run::frame::{Call, Frame, FrameId, State};
 use crate::run::scope::{Moment, View};
-use crate::run::{Action, Attempt, Door, Effect, Key, Outcome, Run};
+use crate::run::{Action, Attempt, Door, Effect, Key, Outcome, Request, Run};
 use crate::workflow::definition::HttpCall;
 
 pub(super) fn begin(run: &mut Run, id: FrameId, call: &HttpCall) -> Result<(), Fault> {
     let Some(frame) = run.frames.get(&id) else {
         return Ok(());
     };
-    let view = View::of(run, frame, Moment::Task);
-    let request = Arc::new(request::make(&view, call, &frame.input)?);
+    let request = request(run, frame, call)?;
     if let Some(frame) = run.frames.get_mut(&id) {
         frame.state = State::Call(Call {
             request,
@@ -29,6 +28,17 @@ pub(super) fn begin(run: &mut Run, id: FrameId, call: &HttpCall) -> Result<(), F
         run.open.insert(frame.key(), Door::Leaf(id));
     }
     Ok(())
+}
+
+/// What the call asks for. It is not journaled, and so neither are the credentials in it: a run
+/// that is restored makes it again.
+pub(in crate::run) fn request(
+    run: &Run,
+    frame: &Frame,
+    call: &HttpCall,
+) -> Result<Arc<Request>, Fault> {
+    let view = View::of(run, frame, Moment::Task).leaving();
+    request::make(&view, call, &frame.input).map(Arc::new)
 }
 
 /// The effect of an open call.
