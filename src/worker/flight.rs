@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::Shared;
 use crate::call::{Identity, Performed};
+use crate::fault_point;
 use crate::id::Id;
 use crate::run::{Change, Effect, Key};
 use crate::store::Next;
@@ -107,10 +108,13 @@ impl<'a> Flight<'a> {
                 run_id,
                 idempotency_key,
             };
+            fault_point::pass("call");
             let performed = shared
                 .destinations
                 .perform(&effect, &destination, identity, permit);
-            Some((effect.key.clone(), performed.await))
+            let performed = performed.await;
+            fault_point::pass("called");
+            Some((effect.key.clone(), performed))
         });
         let (abort, registration) = AbortHandle::new_pair();
         self.performing

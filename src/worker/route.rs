@@ -18,6 +18,7 @@ use super::definitions::Active;
 use super::execute::{Executor, Slot};
 use crate::event::Event;
 use crate::expression::Value;
+use crate::fault_point;
 use crate::id::Id;
 use crate::store::{Link, NewRun, Routing, Target};
 use crate::trigger;
@@ -111,6 +112,7 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec
         ignored,
     };
     let mut pause = Duration::from_millis(100);
+    fault_point::pass("route");
     let elsewhere = loop {
         match link.route(&routing).await {
             Ok(elsewhere) => break elsewhere,
@@ -121,6 +123,7 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec
             }
         }
     };
+    fault_point::pass("routed");
     // Events found gone were routed by another node, or by our own statement whose answer was
     // lost. In the second case the claims are ours without a task; `reclaim` gives them back.
     starts.retain(|start| !elsewhere.contains(&batch[start.event].event.id));

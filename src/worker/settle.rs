@@ -12,6 +12,7 @@ use super::append::chain;
 use super::execute::Lease;
 use super::timers::Timers;
 use super::{Endings, Metrics};
+use crate::fault_point;
 use crate::id::Id;
 use crate::store::{self, Link, Next, Settlement};
 
@@ -114,7 +115,9 @@ pub async fn run(queue: Arc<Queue>, mut link: Link, books: Books) {
             settlements.push(request.settlement);
             waiting.push((request.lease, request.settled));
         }
+        fault_point::pass("settle");
         let lost = settle(&mut link, &settlements).await;
+        fault_point::pass("settled");
         for (settlement, (lease, settled)) in settlements.iter().zip(waiting) {
             let kept = !lost.contains(&settlement.run_id);
             if !kept {
