@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod route;
 pub mod session;
 pub mod settle;
+mod spacing;
 pub mod sweep;
 pub mod timers;
 
@@ -56,6 +57,9 @@ pub struct Config {
     pub append_batch_events_max: usize,
     /// Connections that append.
     pub append_connections: usize,
+    /// Least time from the beginning of a batch of a stage to that of the next, in milliseconds,
+    /// unless a batch is full or the last one held a single event.
+    pub batch_spacing_ms: u64,
     /// How long a sender waits for the commit, in milliseconds.
     pub append_timeout_ms: u64,
     /// Events handed from the writer to the router in memory; beyond it they are read back.
@@ -190,7 +194,7 @@ impl Worker {
         let endings = Arc::new(Endings::default());
         let session = Arc::new(Session::new(Duration::from_millis(config.self_fence_ms)));
         let (appender, append_queue) = append::channel(&config, &parts.metrics);
-        let (settler, settle_queue) = settle::channel();
+        let (settler, settle_queue) = settle::channel(&config);
         let (checkpoints, checkpoint_queue) = checkpoint::channel();
         let store = parts.store.clone();
         let node = parts.node.clone();
@@ -297,7 +301,12 @@ impl Worker {
         }
         let (routed, runs) = (Arc::clone(shared), executor.clone());
         let link = self.counting("route", ROUTE_LANE);
-        self.keep(work.spawn(async move { route::run(routed, runs, link.await, events).await }));
+        let spacing_ms = config.batch_spacing_ms;
+        self.keep(
+            work.spawn(
+                async move { route::run(routed, runs, link.await, events, spacing_ms).await },
+            ),
+        );
         let (store, config) = (&self.store, Arc::clone(config));
         self.keep(work.spawn(claim::run(
             Arc::clone(shared),

@@ -69,6 +69,7 @@ struct StoredFrame {
 enum StoredState {
     Call {
         attempts: u32,
+        spent: u32,
         first_attempt_at: Option<Timestamp>,
         not_before: Option<Timestamp>,
     },
@@ -166,6 +167,7 @@ fn state<'a>(frame: &'a Frame, values: &mut Values<'a>) -> Option<StoredState> {
         State::Passing => return None,
         State::Call(call) => StoredState::Call {
             attempts: call.attempts,
+            spent: call.spent,
             first_attempt_at: call.first_attempt_at,
             not_before: call.not_before,
         },

@@ -193,6 +193,8 @@ pub(super) struct Call {
     pub request: Arc<Request>,
     /// The attempts that failed, by the destination's policy.
     pub attempts: u32,
+    /// Those of them that count against the policy's limit.
+    pub spent: u32,
     pub first_attempt_at: Option<Timestamp>,
     pub not_before: Option<Timestamp>,
 }

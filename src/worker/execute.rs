@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Shared;
 use super::checkpoint::Since;
-use super::flight::Flight;
+use super::flight::{Flight, Place};
 use super::settle::Request;
 use crate::expression::Value;
 use crate::id::Id;
@@ -32,7 +32,17 @@ pub type Slot = OwnedSemaphorePermit;
 pub struct Lease {
     shared: Arc<Shared>,
     claim_id: i64,
+    /// Places at destinations, free when the last settlement is durable.
+    places: Vec<Place>,
     _slot: Slot,
+}
+
+impl Lease {
+    /// The same, holding these places as well.
+    fn with(mut self, places: Vec<Place>) -> Self {
+        self.places = places;
+        self
+    }
 }
 
 impl Drop for Lease {
@@ -110,6 +120,7 @@ impl Executor {
         let lease = Lease {
             shared: Arc::clone(&shared),
             claim_id: begun.claim_id,
+            places: Vec::new(),
             _slot: slot,
         };
         self.work.spawn(async move {
@@ -147,7 +158,7 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease) {
     let mut flight = Flight::new(shared, live.run_id, live.claim_id);
     loop {
         let (effects, waits) = match live.run.pending() {
-            Pending::Ended(end) => return live.end(end, lease).await,
+            Pending::Ended(end) => return live.end(end, lease.with(flight.take_over())).await,
             Pending::Open { effects, waits } => (effects, waits),
         };
         let now = Timestamp::now();
@@ -165,10 +176,15 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease) {
             .iter()
             .filter(|effect| flight.may_start(effect, now))
             .collect();
-        if !due.is_empty() {
-            if !live.save().await || !shared.session.covers(live.claim_id) {
+        // Also where calls still fly: these may wait for the places of those that are over.
+        if !due.is_empty() || (flight.has_over() && !flight.is_empty()) {
+            let saved = live.save().await;
+            drop(flight.take_over());
+            if !saved || !shared.session.covers(live.claim_id) {
                 return;
             }
+        }
+        if !due.is_empty() {
             if let Some(next) = flight.park(&due, now) {
                 return live.release(next, lease).await;
             }
@@ -186,8 +202,9 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease) {
             .min();
         if flight.is_empty() {
             let Some(due_at) = wake_at else {
-                return live.end(stuck(), lease).await;
+                return live.end(stuck(), lease.with(flight.take_over())).await;
             };
+            let lease = lease.with(flight.take_over());
             return live.release(Next::Wait { due_at }, lease).await;
         }
         for change in flight.next(wake_at).await {

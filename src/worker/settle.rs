@@ -10,8 +10,9 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::append::chain;
 use super::execute::Lease;
+use super::spacing::Spacing;
 use super::timers::Timers;
-use super::{Endings, Metrics};
+use super::{Config, Endings, Metrics};
 use crate::fault_point;
 use crate::id::Id;
 use crate::store::{self, Link, Next, Settlement};
@@ -51,13 +52,14 @@ pub struct Settler {
 }
 
 /// What the settler's tasks take from.
-pub struct Queue(Mutex<mpsc::Receiver<Request>>);
+pub struct Queue(Mutex<(mpsc::Receiver<Request>, Spacing)>);
 
 /// Makes the two ends of the settler's queue.
 #[must_use]
-pub fn channel() -> (Settler, Queue) {
+pub fn channel(config: &Config) -> (Settler, Queue) {
     let (queue, requests) = mpsc::channel(QUEUE_RUNS_MAX);
-    (Settler { queue }, Queue(Mutex::new(requests)))
+    let spacing = Spacing::new(config.batch_spacing_ms);
+    (Settler { queue }, Queue(Mutex::new((requests, spacing))))
 }
 
 impl Settler {
@@ -102,8 +104,11 @@ pub async fn run(queue: Arc<Queue>, mut link: Link, books: Books) {
     let mut batch = Vec::with_capacity(BATCH_RUNS_MAX);
     loop {
         let taken = {
-            let mut requests = queue.0.lock().await;
-            requests.recv_many(&mut batch, BATCH_RUNS_MAX).await
+            let (requests, spacing) = &mut *queue.0.lock().await;
+            spacing.wait(requests.len(), BATCH_RUNS_MAX).await;
+            let taken = requests.recv_many(&mut batch, BATCH_RUNS_MAX).await;
+            spacing.begun(taken);
+            taken
         };
         if taken == 0 {
             return;

@@ -12,6 +12,7 @@ mod api_runs;
 mod api_secrets;
 mod call;
 mod checkpoint;
+mod calls;
 mod config;
 mod container;
 mod dedupe;

@@ -124,6 +124,7 @@ fn state(run: &Run, frame: &Frame, stored: &StoredState, table: &Table) -> Resul
         (
             StoredState::Call {
                 attempts,
+                spent,
                 first_attempt_at,
                 not_before,
             },
@@ -132,6 +133,7 @@ fn state(run: &Run, frame: &Frame, stored: &StoredState, table: &Table) -> Resul
             request: task::call::request(run, frame, call)
                 .map_err(|_| unfit("a request cannot be made again"))?,
             attempts: *attempts,
+            spent: *spent,
             first_attempt_at: *first_attempt_at,
             not_before: *not_before,
         }),

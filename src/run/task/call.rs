@@ -21,6 +21,7 @@ pub(super) fn begin(run: &mut Run, id: FrameId, call: &HttpCall) -> Result<(), F
         frame.state = State::Call(Call {
             request,
             attempts: 0,
+            spent: 0,
             first_attempt_at: None,
             not_before: None,
         });
@@ -45,6 +46,7 @@ pub(in crate::run) fn effect(frame: &Frame, call: &Call) -> Effect {
     Effect {
         key: frame.key(),
         attempt: call.attempts.saturating_add(1),
+        spent: call.spent,
         first_attempt_at: call.first_attempt_at,
         not_before: call.not_before,
         deadline: frame.nearest,
@@ -65,6 +67,8 @@ pub(in crate::run) fn attempted(run: &mut Run, key: &Key, attempt: Attempt, retr
         return;
     };
     call.attempts = attempt.number;
+    let counts = attempt.retry_after_seconds.is_none();
+    call.spent = call.spent.saturating_add(u32::from(counts));
     call.first_attempt_at.get_or_insert(now);
     call.not_before = Some(retry_at);
     let record = frame.record;
