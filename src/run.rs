@@ -4,6 +4,7 @@
 //! everything else is evaluated again on replay, so living and replaying are the same code.
 
 pub mod entry;
+mod credentials;
 mod effect;
 mod codec;
 mod task;
@@ -27,7 +28,8 @@ use crate::workflow::Definition;
 use self::flow::Move;
 use self::frame::{Frame, FrameId, List, ROOT, State, TIMEOUT};
 
-pub use effect::{Action, Credentials, Effect, Request, Wait};
+pub use credentials::{Credentials, Grant, TokenRequest};
+pub use effect::{Action, Effect, Request, Wait};
 pub use entry::{Attempt, Change, Entry, Key, Outcome};
 pub use record::Record;
 

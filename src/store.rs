@@ -31,6 +31,7 @@ pub mod revision;
 pub mod runs;
 pub mod secrets;
 pub mod sources;
+pub mod tokens;
 pub mod workflows;
 
 use std::time::Duration;

@@ -6,6 +6,7 @@
 pub(super) mod call;
 pub(super) mod wait;
 pub(super) mod r#try;
+mod credentials;
 mod r#do;
 mod r#for;
 mod fork;

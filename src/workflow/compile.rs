@@ -4,6 +4,7 @@
 //! a `None` is never the only sign that something is wrong. Features of the language that this
 //! version does not run yet are refused here, so that nothing is accepted and then ignored.
 
+mod authentication;
 mod call;
 mod catch;
 mod components;

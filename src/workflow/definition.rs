@@ -1,10 +1,14 @@
 //! What a checked workflow is made of. Built only by `workflow::parse`, so whatever exists here is
 //! valid: expressions are compiled, names resolved, durations known.
 
+mod oauth2;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::expression::{Expression, Template, Value};
+
+pub use oauth2::{ClientAuthentication, OAuth2, TOKEN_PATH_DEFAULT, TokenEncoding, token_uri};
 
 /// A checked, compiled workflow.
 #[derive(Debug)]
@@ -364,9 +368,18 @@ pub enum Authentication {
         /// The token.
         token: Template,
     },
-    /// `{basic|bearer: {use: secret}}`: an object secret with the scheme's members.
+    /// RFC 7616.
+    Digest {
+        /// User name.
+        username: Template,
+        /// Password.
+        password: Template,
+    },
+    /// RFC 6749: a token is asked for first.
+    OAuth2(Box<OAuth2>),
+    /// `{<scheme>: {use: secret}}`: an object secret with the scheme's members.
     Secret {
-        /// `basic` or `bearer`.
+        /// `basic`, `bearer`, `digest` or `oauth2`.
         scheme: String,
         /// Name of the secret.
         name: String,

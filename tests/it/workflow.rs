@@ -250,8 +250,8 @@ do:
         https://host/path, or destination://name/path)
     9:93 /do/5/f/with/endpoint/authentication/use: `use.authentications` has no `god` (did
         you mean `good`?)
-    10:92 /do/6/g/with/endpoint/authentication/oauth2: `oauth2` authentication in a workflow
-        is not supported by this version yet
+    10:92 /do/6/g/with/endpoint/authentication/oauth2: `authority` is missing here
+    10:92 /do/6/g/with/endpoint/authentication/oauth2: `grant` is missing here
     11:25 /do/7/h/with: `endpoint` is missing here
     11:47 /do/7/h/with/output: `body` is not one of the words known here (known here:
         content, raw, response)

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Context, call, catch, field, unsupported};
+use super::{Context, authentication, catch, field, unsupported};
 use crate::workflow::document::{Object, Place};
 
 /// Most characters of a secret's name.
@@ -96,7 +96,7 @@ impl<'a> Components<'a> {
             let _ = super::task::error(place, context);
         }
         for place in self.authentications.unused() {
-            let _ = call::authentication_policy(place, context);
+            let _ = authentication::policy(place, context);
         }
         let caught = context.with_variables(&["error"]);
         for place in self.retries.unused() {
