@@ -2,7 +2,8 @@
 //!
 //! The worker asks [`Destinations::of`] where an effect goes, waits for a [`Permit`] there, which
 //! it keeps until the outcome is durable, and has [`Destinations::perform`] send one request and
-//! say whether that was the end of it. Waiting between attempts is the engine's, through the journal.
+//! say whether that was the end of it. Waiting between attempts is the engine's, through the
+//! journal.
 
 pub mod document;
 pub mod egress;

@@ -256,7 +256,11 @@ impl Run {
                     until: *until,
                 }),
                 State::Try(trial) => waits.extend(task::r#try::wait(frame, trial)),
-                State::Passing | State::Do(_) | State::For(_) | State::Fork(_) => {}
+                State::Passing
+                | State::Do(_)
+                | State::For(_)
+                | State::Fork(_)
+                | State::Function(_) => {}
             }
         }
         // Stable: where times are equal an enclosing deadline stands before what it encloses.
@@ -399,7 +403,8 @@ impl Run {
                     self.open.remove(&wait.key);
                 }
             }
-            State::Passing | State::Do(_) | State::For(_) | State::Fork(_) => {}
+            State::Passing | State::Do(_) | State::For(_) | State::Fork(_) | State::Function(_) => {
+            }
         }
         Some(frame)
     }

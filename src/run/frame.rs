@@ -157,6 +157,8 @@ pub(super) enum State {
     For(Loop),
     /// Branches are running.
     Fork(Branches),
+    /// A function is running; what its task inherits.
+    Function(Nest),
     /// A `try` is running, waiting for its retry, or in its `catch.do`.
     Try(Box<Trial>),
 }
@@ -292,6 +294,7 @@ impl Frame {
             State::Do(list) => Some(&list.nest),
             State::For(open) => Some(&open.list.nest),
             State::Fork(branches) => Some(&branches.nest),
+            State::Function(nest) => Some(nest),
             State::Try(trial) => match &trial.phase {
                 Phase::Body(list, _) | Phase::Catch(list) => Some(&list.nest),
                 Phase::Delay(_) => None,

@@ -1,5 +1,6 @@
 //! The table `tokens`: access tokens shared by all nodes, sealed, and the lease of the one node
-//! that renews. Used by `call` when a token it holds is no longer fresh; this file sees no plain token.
+//! that renews. Used by `call` when a token it holds is no longer fresh; this file sees no plain
+//! token.
 
 use std::time::Duration;
 

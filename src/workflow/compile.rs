@@ -10,6 +10,7 @@ mod catch;
 mod components;
 mod data;
 mod field;
+mod function;
 mod identity;
 mod schedule;
 mod task;
@@ -103,6 +104,7 @@ pub fn definition(root: &Place<'_>) -> Option<Definition> {
     let tasks = object
         .required("do")
         .and_then(|place| task::list(&place, &context));
+    let functions = function::all(&context);
     components.check_unused(&context);
     object.finish();
     Some(Definition {
@@ -112,6 +114,7 @@ pub fn definition(root: &Place<'_>) -> Option<Definition> {
         timeout,
         schedule,
         secrets: components.secrets.clone(),
+        functions: functions?,
         tasks: tasks?,
         value,
     })

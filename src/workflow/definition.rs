@@ -3,6 +3,7 @@
 
 mod oauth2;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub struct Definition {
     pub schedule: Option<Schedule>,
     /// Names of `use.secrets`.
     pub secrets: Vec<String>,
+    /// `use.functions`, by name.
+    pub functions: BTreeMap<String, Arc<Task>>,
     /// The top-level `do`.
     pub tasks: TaskList,
     /// The whole document as data: `$workflow.definition`.
@@ -186,6 +189,8 @@ pub enum Kind {
     For(Box<For>),
     /// `fork`.
     Fork(Fork),
+    /// `call` of a function.
+    Function(Box<FunctionCall>),
     /// `raise`.
     Raise(Box<Raise>),
     /// `set`.
@@ -330,6 +335,19 @@ pub struct HttpCall {
     pub redirect: bool,
     /// Whether a `try` around this call has a retry policy of its own, so that the destination's
     /// does not apply (one layer retries).
+    pub retried: bool,
+}
+
+/// `call` of a function of `use.functions`.
+#[derive(Debug)]
+pub struct FunctionCall {
+    /// Its name; it is there.
+    pub name: String,
+    /// `with`: its raw input; the task's input where absent.
+    pub arguments: Option<Template>,
+    /// The component of iteration paths that tells this call from others of the same function.
+    pub site: String,
+    /// As [`HttpCall::retried`], for all calls inside.
     pub retried: bool,
 }
 

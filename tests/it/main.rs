@@ -31,6 +31,7 @@ mod rejections;
 mod replay;
 mod run;
 mod run_catch;
+mod run_functions;
 mod run_journal;
 mod secrets;
 mod signatures;

@@ -195,9 +195,8 @@ do:
         digits, as in CloudEvents)
     4:10 /timeout: `use.timeouts` has no `longest` (write {after: PT30S}, or name it there)
     5:20 /use/secrets/1: the secret `a` is there twice
-    5:35 /use/functions: calling functions is not supported by this version yet
-    5:55 /use/retry: unknown key `retry` (known here: functions, extensions, catalogs,
-        authentications, errors, retries, timeouts, secrets)
+    5:55 /use/retry: unknown key `retry` (known here: extensions, catalogs, authentications,
+        errors, functions, retries, timeouts, secrets)
     7:16 /do/0/a/set/x: line 1, column 5: expected term, but the expression ends
     7:30 /do/0/a/than: unknown key `than` (did you mean `then`?)
     8:3 /do/1/a: a task `a` is in this list already (give each task a name of its own)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::request;
+use super::{function, request};
 use crate::run::fault::Fault;
 use crate::run::flow::Move;
 use crate::run::frame::{Call, Frame, FrameId, State};
@@ -17,7 +17,9 @@ pub(super) fn begin(run: &mut Run, id: FrameId, call: &HttpCall) -> Result<(), F
         return Ok(());
     };
     let view = View::of(run, frame, Moment::Task);
-    let request = Arc::new(request::make(&view, call, &frame.input)?);
+    let mut request = request::make(&view, call, &frame.input)?;
+    request.retried = request.retried || function::is_retried(run, id);
+    let request = Arc::new(request);
     if let Some(frame) = run.frames.get_mut(&id) {
         frame.state = State::Call(Call {
             request,

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::{Context, authentication, field, unsupported};
+use super::{Context, authentication, field, function, unsupported};
 use crate::expression::Template;
 use crate::workflow::definition::{Authentication, Endpoint, HttpCall, HttpOutput, Kind};
 use crate::workflow::document::{Content, Object, Place};
@@ -17,14 +17,10 @@ pub fn call(place: &Place<'_>, task: &Object<'_>, context: &Context<'_>) -> Opti
     let arguments = task.optional("with");
     let word = place.string()?;
     if word != "http" {
-        if OTHER_CALLS.contains(&word) {
-            unsupported(place, &format!("`call: {word}`"));
-        } else {
-            let hint = place
-                .meant(word, ["http"])
-                .unwrap_or_else(|| "`http` is what this version calls".to_owned());
-            place.fault_with(format!("there is no function `{word}`"), hint);
+        if !OTHER_CALLS.contains(&word) {
+            return function::call(place, arguments.as_ref(), context);
         }
+        unsupported(place, &format!("`call: {word}`"));
         return None;
     }
     let Some(arguments) = arguments else {
