@@ -13,6 +13,7 @@ mod perform;
 mod permit;
 pub mod reference;
 mod registry;
+pub mod rehearse;
 mod request;
 mod response;
 pub mod retry;

@@ -9,6 +9,7 @@ mod codec;
 mod task;
 mod flow;
 mod scope;
+mod secrets;
 mod record;
 mod frame;
 mod fault;
@@ -30,6 +31,7 @@ use self::frame::{Frame, FrameId, List, ROOT, State, TIMEOUT};
 pub use effect::{Action, Credentials, Effect, Request, Wait};
 pub use entry::{Attempt, Change, Entry, Key, Outcome};
 pub use record::Record;
+pub use secrets::named_secrets;
 
 /// Gives the value of a secret by its name; `None` where it is unknown.
 pub type Resolve = dyn Fn(&str) -> Option<Value> + Send + Sync;
