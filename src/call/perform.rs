@@ -17,6 +17,7 @@ use super::retry::{Situation, between, retry_after};
 use super::{Identity, Performed, Permit};
 use crate::expression::Value;
 use crate::run::{Action, Attempt, Effect, Outcome, Request};
+use crate::workflow::definition::HttpOutput;
 
 /// Redirects followed at most.
 const REDIRECTS_MAX: usize = 10;
@@ -65,7 +66,8 @@ impl Limit {
 impl Destinations {
     /// Performs an effect once, under its destination's policy.
     ///
-    /// Dropping the future drops the request and gives the permit back. The answer is
+    /// The permit is the caller's evidence of a place; it should outlive the call until what came
+    /// of it is durable. Dropping the future drops the request. The answer is
     /// [`Performed::Retry`] only for a declared destination, and never where the workflow retries
     /// the call itself: one layer retries.
     pub async fn perform(
@@ -73,7 +75,7 @@ impl Destinations {
         effect: &Effect,
         destination: &Destination,
         identity: Identity,
-        permit: Permit,
+        _permit: &Permit,
     ) -> Performed {
         let Action::Call(request) = &effect.action;
         let started_at = Timestamp::now();
@@ -90,7 +92,6 @@ impl Destinations {
             Err(failure) => Err(failure),
         };
         drop(in_flight);
-        drop(permit);
         self.judge(
             result,
             Attempted {
@@ -183,7 +184,8 @@ impl Destinations {
             };
             let client = client.map_err(Failure::refused)?;
             let secretive = destination.document.is_none() && self.is_inner(&prepared);
-            let response = carrier.carry(&client, &prepared, secretive).await?;
+            let carried = carrier.carry(&client, request, &mut prepared, secretive);
+            let response = carried.await?;
             let location = match request.redirect && is_redirect(response.status()) {
                 true => response.headers().get(LOCATION),
                 false => None,
@@ -307,7 +309,8 @@ pub(super) trait Carrier: Send {
     fn carry(
         &mut self,
         client: &reqwest::Client,
-        prepared: &Prepared,
+        request: &Request,
+        prepared: &mut Prepared,
         secretive: bool,
     ) -> impl Future<Output = Result<reqwest::Response, Failure>> + Send;
 
@@ -327,10 +330,11 @@ impl Carrier for Network {
     async fn carry(
         &mut self,
         client: &reqwest::Client,
-        prepared: &Prepared,
+        request: &Request,
+        prepared: &mut Prepared,
         secretive: bool,
     ) -> Result<reqwest::Response, Failure> {
-        let sending = client.execute(wire(prepared));
+        let sending = client.execute(wire(request, prepared));
         tokio::time::timeout_at(self.limit.deadline, sending)
             .await
             .map_err(|_| self.limit.passed())?
@@ -365,6 +369,7 @@ fn next(made: &Attempted<'_>, failure: &Failure) -> Option<Duration> {
     let since_first = |first| between(first, made.ended_at);
     let situation = Situation {
         attempt: effect.attempt,
+        spent: effect.spent,
         elapsed: effect.first_attempt_at.map_or(Duration::ZERO, since_first),
         retry_after: failure.retry_after,
         chance: made.chance,
@@ -385,9 +390,15 @@ fn plain(url: &url::Url) -> String {
     url.to_string()
 }
 
-fn wire(prepared: &Prepared) -> reqwest::Request {
-    let mut request = reqwest::Request::new(prepared.method.clone(), prepared.url.clone());
-    *request.headers_mut() = prepared.headers.clone();
-    *request.body_mut() = prepared.body.clone().map(reqwest::Body::from);
-    request
+/// What goes out. Headers and body are kept only where a redirect or the output may need them.
+fn wire(request: &Request, prepared: &mut Prepared) -> reqwest::Request {
+    let mut wired = reqwest::Request::new(prepared.method.clone(), prepared.url.clone());
+    if request.redirect || request.output == HttpOutput::Response {
+        *wired.headers_mut() = prepared.headers.clone();
+        *wired.body_mut() = prepared.body.clone().map(reqwest::Body::from);
+    } else {
+        *wired.headers_mut() = std::mem::take(&mut prepared.headers);
+        *wired.body_mut() = prepared.body.take().map(reqwest::Body::from);
+    }
+    wired
 }

@@ -14,7 +14,7 @@ use super::perform::{Attempted, Carrier, Limit};
 use super::registry::{Destination, Destinations};
 use super::request::Prepared;
 use super::{Identity, Performed};
-use crate::run::{Action, Effect};
+use crate::run::{Action, Effect, Request};
 
 /// How long reading an answer that is there already may take; it only has to end.
 const READING_MAX: Duration = Duration::from_secs(60);
@@ -66,7 +66,8 @@ impl Carrier for Script<'_> {
     async fn carry(
         &mut self,
         _client: &reqwest::Client,
-        prepared: &Prepared,
+        _request: &Request,
+        prepared: &mut Prepared,
         _secretive: bool,
     ) -> Result<reqwest::Response, Failure> {
         let limit = self.limit;

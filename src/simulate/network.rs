@@ -81,7 +81,7 @@ impl Hands for Network {
         let performing: Performing = Box::pin(async move {
             let destination = destinations.of(&effect);
             let permit = destination.acquire().await;
-            let performed = destinations.perform(&effect, &destination, identity, permit);
+            let performed = destinations.perform(&effect, &destination, identity, &permit);
             let performed = performed.await;
             (effect.key, performed)
         });
