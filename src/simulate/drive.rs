@@ -7,12 +7,17 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::call::{Identity, Performed};
+use crate::expression::Value;
 use crate::id::Id;
+use crate::problem::Problem;
 use crate::run::{Change, Effect, End, Entry, Key, Pending, Record, Run, Surroundings};
 use crate::secret::Secrets;
 
 /// Entries of one run at most; the bound of tasks ends any real loop long before.
 const ENTRIES_MAX: usize = 1_000_000;
+
+/// Levels of a value that is read again; as many as `Value` can have.
+const LEVELS_MAX: usize = 1_000;
 
 /// A run that was played to where it stands.
 #[derive(Debug)]
@@ -137,12 +142,33 @@ pub(super) fn change(key: Key, performed: Performed, now: Timestamp) -> Change {
     }
 }
 
-/// An end with the secrets hidden that a settlement would hide.
-pub(super) fn redacted(end: End, secrets: &Secrets) -> End {
-    use crate::expression::Value;
-    let End::Completed(output) = end else {
-        return end;
+/// The same with the secrets hidden that a server hides in what it stores and shows.
+pub(super) fn redacted(mut played: Played, secrets: &Secrets) -> Played {
+    let redactor = secrets.redactor();
+    let value = |value: &mut Value| {
+        let hidden = redactor.redact_json(value.to_json());
+        // Hiding keeps JSON readable; the most levels there are is more than any value has.
+        if let Ok(hidden) = Value::from_json_deep(&hidden, LEVELS_MAX) {
+            *value = hidden;
+        }
     };
-    let hidden = secrets.redactor().redact_json(output.to_json());
-    End::Completed(Value::from_json_deep(&hidden, 1_000).unwrap_or(output))
+    let problem = |problem: &mut Problem| {
+        for text in [&mut problem.title, &mut problem.detail] {
+            let hidden = text
+                .as_deref()
+                .map(|text| redactor.redact(text).into_owned());
+            *text = hidden;
+        }
+    };
+    match &mut played.end {
+        Some(End::Completed(output)) => value(output),
+        Some(End::Faulted(fault)) => problem(fault),
+        Some(End::Cancelled) | None => {}
+    }
+    for record in &mut played.records {
+        value(&mut record.input);
+        record.output.iter_mut().for_each(value);
+        record.error.iter_mut().for_each(problem);
+    }
+    played
 }

@@ -49,8 +49,8 @@ pub async fn perform(
         aborts: HashMap::new(),
     };
     let run = Run::new(definition, surroundings).recorded();
-    let mut played = drive::drive(run, Change::Started { input }, &mut hands).await;
-    played.end = played.end.map(|end| drive::redacted(end, &secrets));
+    let played = drive::drive(run, Change::Started { input }, &mut hands).await;
+    let played = drive::redacted(played, &secrets);
     Ok(played)
 }
 

@@ -85,8 +85,8 @@ pub async fn rehearse(
         begun: 0,
     };
     let run = Run::new(Arc::clone(definition), surroundings).recorded();
-    let mut played = drive::drive(run, Change::Started { input }, &mut hands).await;
-    played.end = played.end.map(|end| drive::redacted(end, &secrets));
+    let played = drive::drive(run, Change::Started { input }, &mut hands).await;
+    let played = drive::redacted(played, &secrets);
     let Scripted {
         rules,
         calls,

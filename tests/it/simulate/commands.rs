@@ -1,8 +1,8 @@
 //! `hookwright test`, `check` and `run` as programs: what they print, and their exit codes.
 
-use crate::world::Scratch;
 use crate::world::destination::{Destination, Reply};
 use crate::world::process::run;
+use crate::world::{Scratch, World};
 
 const WORKFLOW: &str = "\
 document: { dsl: '1.0.3', namespace: t, name: ask, version: '1.0.0' }
@@ -175,4 +175,83 @@ async fn run_calls_for_real_and_stores_nothing() {
     let (code, told) = said(&[&["run", file], &with[..], &allow[..]].concat()).await;
     assert_eq!(code, Some(0), "{told}");
     assert_eq!(crm.calls()[2].json()["a"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_asks_a_server_what_it_has() {
+    let world = World::start().await;
+    let server = format!("http://{}", world.client.address);
+    let scratch = Scratch::new();
+    let workflow = WORKFLOW.replace("do:", "use: { secrets: [known, unknown] }\ndo:");
+    scratch.write("ask.yaml", &workflow);
+    let key = "authentication: { bearer: { token: { secret: other.token } } }\n";
+    let text = destination("https://b.example").replace("api\n", "b\n") + key;
+    scratch.write("b.yaml", &text);
+    let secret = world.client.put("/api/v1/secrets/known", r#""the value""#);
+    secret.await.good();
+    let text = destination("https://api.example");
+    let api = world.client.put("/api/v1/destinations/api", text);
+    api.await.good();
+
+    let dir = scratch.path().to_str().unwrap();
+    let (code, told) = said(&["check", dir, "--server", &server]).await;
+    assert_eq!(code, Some(0), "{told}");
+    let unknown = "ask.yaml:2:25: /use/secrets/1: no secret is named `unknown`";
+    assert!(told.contains(unknown), "{told}");
+    assert!(
+        told.contains(
+            "b.yaml:4:46: /authentication/bearer/token/secret: no secret is named `other`"
+        ),
+        "{told}"
+    );
+    assert!(told.contains("no fault, 2 warnings"), "{told}");
+    let strict = [
+        "check",
+        dir,
+        "--server",
+        &server,
+        "--environment",
+        "production",
+    ];
+    let (code, told) = said(&strict).await;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("2 faults"), "{told}");
+    let (code, _) = said(&["check", dir, "--server", "http://127.0.0.1:9"]).await;
+    assert_eq!(code, Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn run_takes_secrets_from_a_file_and_never_shows_them() {
+    let api = Destination::start(|call, _| {
+        let body = serde_json::json!({"seen": call.header("authorization")});
+        Reply::new(200).body(&body.to_string())
+    });
+    let api = api.await;
+    let scratch = Scratch::new();
+    scratch.write("ask.yaml", WORKFLOW);
+    let key = "authentication: { bearer: { token: { secret: api.token } } }\n";
+    scratch.write("api.yaml", &(destination(&api.url()) + key));
+    // It is no definition, so it lies elsewhere.
+    let secrets = Scratch::new();
+    secrets.write("secrets.yaml", "api: { token: a-token-of-the-test }\n");
+    let path = |dir: &Scratch, name: &str| dir.path().join(name).display().to_string();
+    let (file, secrets) = (path(&scratch, "ask.yaml"), path(&secrets, "secrets.yaml"));
+    let arguments = [
+        "run",
+        &file,
+        "--definitions",
+        scratch.path().to_str().unwrap(),
+        "--secrets",
+        &secrets,
+        "--egress-allow",
+        "127.0.0.0/8",
+    ];
+    let (code, told) = said(&arguments).await;
+    assert_eq!(code, Some(0), "{told}");
+    assert_eq!(
+        api.calls()[0].header("authorization"),
+        "Bearer a-token-of-the-test"
+    );
+    assert!(!told.contains("a-token-of-the-test"), "{told}");
+    assert!(told.contains(r#"{"seen":"Bearer ***"}"#), "{told}");
 }
