@@ -22,3 +22,4 @@ pub mod problem;
 pub mod id;
 pub mod config;
 pub mod telemetry;
+pub mod fault_point;

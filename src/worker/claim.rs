@@ -14,6 +14,7 @@ use super::checkpoint::Since;
 use super::execute::{Begun, Executor, Slot};
 use super::session::CLAIM_COUNTER_MASK;
 use super::{Shared, route};
+use crate::fault_point;
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
 use crate::run::entry;
@@ -125,6 +126,7 @@ async fn begin(
     if claimed.is_empty() {
         return Ok(0);
     }
+    fault_point::pass("claimed");
     let claims: HashMap<Id, Claimed> = claimed.into_iter().map(|c| (c.run_id, c)).collect();
     let ids: Vec<Id> = claims.keys().copied().collect();
     // Claims whose load fails have no task; `reclaim` gives them back.
@@ -168,6 +170,7 @@ async fn begun(shared: &Shared, loaded: Loaded, claim_id: i64) -> Result<Begun, 
         journal,
         seq: loaded.seq,
         event_id: loaded.event.id,
+        mail: loaded.mail,
     })
 }
 
@@ -192,6 +195,7 @@ async fn fault(
         seq: i32::MAX,
         entries: None,
         next,
+        exchange: None,
     };
     shared.settler.settle(settlement).await;
 }

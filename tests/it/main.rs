@@ -42,6 +42,7 @@ mod simulate;
 mod store_append;
 mod store_connect;
 mod store_journey;
+mod store_mail;
 mod store_managed;
 mod store_partitions;
 mod store_plans;
