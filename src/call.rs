@@ -14,6 +14,7 @@ mod perform;
 mod permit;
 pub mod reference;
 mod registry;
+pub mod rehearse;
 mod request;
 mod response;
 pub mod retry;

@@ -11,6 +11,7 @@ mod codec;
 mod task;
 mod flow;
 mod scope;
+mod secrets;
 mod record;
 mod frame;
 mod fault;
@@ -34,6 +35,7 @@ pub use credentials::{Credentials, Grant, TokenRequest};
 pub use effect::{Action, Effect, Request, Wait};
 pub use entry::{Attempt, Change, Entry, Key, Outcome};
 pub use record::Record;
+pub use secrets::named_secrets;
 
 /// Gives the value of a secret by its name; `None` where it is unknown.
 pub type Resolve = dyn Fn(&str) -> Option<Value> + Send + Sync;

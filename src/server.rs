@@ -22,8 +22,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{Destinations, Sharing};
-use crate::expression::{self, Value};
-use crate::run::Resolve;
+use crate::expression;
+use crate::run::named_secrets;
 use crate::secret::{Keyring, Secrets};
 use crate::store::Store;
 use crate::store::managed::Managed;
@@ -244,20 +244,6 @@ impl World {
             work: work.clone(),
         })
     }
-}
-
-/// `$secrets.<name>` as data: an object where the value is one, else a string.
-fn named_secrets(secrets: &Arc<Secrets>) -> Arc<Resolve> {
-    use secrecy::ExposeSecret;
-    let secrets = Arc::clone(secrets);
-    Arc::new(move |name| {
-        let secret = secrets.named(name)?;
-        let text = secret.expose_secret();
-        let parsed = Value::from_json(text.as_bytes())
-            .ok()
-            .filter(Value::is_object);
-        Some(parsed.unwrap_or_else(|| Value::string(text)))
-    })
 }
 
 fn redactor(secrets: &Arc<Secrets>) -> Arc<worker::Redaction> {
