@@ -8,6 +8,7 @@
 pub mod document;
 pub mod egress;
 mod failure;
+mod fetch;
 pub mod metrics;
 mod perform;
 mod permit;
@@ -25,6 +26,7 @@ use crate::id::Id;
 use crate::run::{Attempt, Outcome};
 
 pub use document::{Document, parse};
+pub use fetch::Unfetched;
 pub use metrics::Metrics;
 pub use permit::Permit;
 pub use registry::{Declared, Destination, Destinations};

@@ -6,6 +6,8 @@ pub mod client;
 pub mod demo;
 pub mod keys;
 pub mod serve;
+pub mod sources;
+pub mod vectors;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -34,6 +36,8 @@ enum Command {
     Apply(apply::Apply),
     /// Check definitions without a server; for CI.
     Check(check::Check),
+    /// Check the catalogue of senders against test vectors.
+    Sources(sources::SourcesCommand),
     /// Make, list and revoke API keys.
     Keys(keys::Keys),
     /// Bring the database to this version's schema, then end.
@@ -123,6 +127,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(demo) => demo.run().await,
         Command::Apply(apply) => apply.run().await,
         Command::Check(check) => check.run(),
+        Command::Sources(sources) => sources.run(),
         Command::Keys(keys) => keys.run().await,
         Command::Migrate(common) => serve::migrate(&common).await,
         Command::Healthcheck(remote) => remote.healthcheck().await,
