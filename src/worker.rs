@@ -8,7 +8,9 @@ pub mod claim;
 pub mod definitions;
 pub mod endings;
 pub mod execute;
+pub mod exchange;
 pub mod flight;
+pub mod listening;
 pub mod mail;
 pub mod metrics;
 pub mod route;
@@ -18,7 +20,7 @@ pub mod sweep;
 pub mod timers;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -125,8 +127,7 @@ pub struct Shared {
     backlog: AtomicBool,
     held: Held,
     addressees: Arc<mail::Addressees>,
-    /// The revision of the filters that runs listen with, as this node knows it.
-    listening: AtomicI64,
+    listening: listening::Listening,
     tasks_max: u32,
     /// Runs that may wait in memory for one destination: a quarter of all places.
     waiting_max: usize,
@@ -221,7 +222,7 @@ impl Worker {
             backlog: AtomicBool::new(false),
             held: Held::default(),
             addressees: Arc::default(),
-            listening: AtomicI64::new(0),
+            listening: listening::Listening::default(),
             tasks_max: parts.tasks_max,
             waiting_max: config.runs_in_flight_max.div_ceil(4),
         });

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use crate::expression::Value;
 use crate::workflow::definition::{Kind, Task, TaskList, Then, Try};
 
+use super::task::listen::Ear;
 use super::{Key, Request};
 
 /// Which frame; grows with each task execution, never used twice.
@@ -159,6 +160,8 @@ pub(super) enum State {
     Fork(Branches),
     /// A `try` is running, waiting for its retry, or in its `catch.do`.
     Try(Box<Trial>),
+    /// Events are waited for.
+    Listen(Box<Ear>),
 }
 
 /// A call that is open.
@@ -280,6 +283,9 @@ impl Frame {
             (State::Do(list), Kind::Do(tasks)) => Some((list, tasks)),
             (State::For(open), Kind::For(task)) => Some((&mut open.list, &task.body)),
             (State::Try(trial), Kind::Try(task)) => trial_list(trial, task),
+            (State::Listen(ear), Kind::Listen(task)) => {
+                Some((ear.list.as_mut()?, &task.foreach.as_ref()?.body))
+            }
             _ => None,
         }
     }
@@ -294,6 +300,7 @@ impl Frame {
                 Phase::Body(list, _) | Phase::Catch(list) => Some(&list.nest),
                 Phase::Delay(_) => None,
             },
+            State::Listen(ear) => Some(&ear.list.as_ref()?.nest),
             State::Passing | State::Call(_) | State::Wait(_) => None,
         }
     }

@@ -8,6 +8,7 @@ mod call;
 mod catch;
 mod components;
 mod data;
+mod events;
 mod field;
 mod identity;
 mod schedule;

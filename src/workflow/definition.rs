@@ -6,6 +6,13 @@ use std::time::Duration;
 
 use crate::expression::{Expression, Template, Value};
 
+mod events;
+
+pub use events::{
+    AttributeFilter, Consume, Correlation, Emit, EventFilter, Foreach, Listen, PATTERN_CHARACTERS,
+    Read, Strategy, Until,
+};
+
 /// A checked, compiled workflow.
 #[derive(Debug)]
 pub struct Definition {
@@ -78,50 +85,13 @@ pub struct Timeout {
 /// `schedule`: this version starts runs on events; the other kinds have their place here.
 #[derive(Clone, Debug)]
 pub enum Schedule {
-    /// `on.one`: each matching event starts a run with `[event]` as input.
+    /// `on`: each match starts a run with the array of its events as input.
     On {
         /// Which events.
-        filter: EventFilter,
-        /// What of the event the run gets.
+        events: Strategy,
+        /// What of the events the run gets.
         read: Read,
     },
-}
-
-/// `schedule.read`: what of an event a run has in its input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Read {
-    /// The event with its attributes; the default.
-    Envelope,
-    /// Its data only.
-    Data,
-}
-
-/// Characters that give a text a meaning of its own as a regular expression.
-pub const PATTERN_CHARACTERS: [char; 14] = [
-    '\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$',
-];
-
-/// `with` of an event filter: all attributes must match.
-#[derive(Clone, Debug, Default)]
-pub struct EventFilter {
-    /// Attribute name and what it must be, in the order written.
-    pub with: Vec<(String, AttributeFilter)>,
-}
-
-/// What one attribute must be.
-#[derive(Clone, Debug)]
-pub enum AttributeFilter {
-    /// Equal, or an anchored regular expression that matches (RE2 syntax).
-    Text {
-        /// The text as written.
-        literal: String,
-        /// The text as an anchored pattern, where it is one that could match something else.
-        pattern: Option<regex::Regex>,
-    },
-    /// A predicate: `.` is the attribute's value.
-    Predicate(Expression),
-    /// `data: {…}`: these members must be equal.
-    Data(Value),
 }
 
 /// A list of tasks under one pointer.
@@ -178,10 +148,14 @@ pub enum Kind {
     Call(Box<HttpCall>),
     /// `do`.
     Do(TaskList),
+    /// `emit`.
+    Emit(Box<Emit>),
     /// `for`.
     For(Box<For>),
     /// `fork`.
     Fork(Fork),
+    /// `listen`.
+    Listen(Box<Listen>),
     /// `raise`.
     Raise(Box<Raise>),
     /// `set`.

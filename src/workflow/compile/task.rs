@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Context, call, catch, data, field, unsupported};
+use super::{Context, call, catch, data, events, field, unsupported};
 use crate::workflow::definition::{Case, For, Fork, Kind, Raise, Task, TaskList, Then};
 use crate::workflow::document::{Content, Object, Place};
 
@@ -174,11 +174,8 @@ fn of_kind(
         "switch" => switch(&place, names, context),
         "try" => catch::try_catch(&place, object, names, context),
         "wait" => field::span(&place, context).map(Kind::Wait),
-        "listen" => {
-            let _ = object.optional("foreach");
-            unsupported(&place, "`listen`");
-            None
-        }
+        "emit" => events::emit(&place, context),
+        "listen" => events::listen(&place, object, context),
         "run" => {
             run(&place);
             None
