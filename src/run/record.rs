@@ -50,6 +50,11 @@ pub struct Record {
 impl Run {
     /// Opens the record of a frame, where records are kept.
     pub(super) fn record_start(&mut self, frame: &mut Frame) {
+        // An iteration of a loop is no task of the definition.
+        let around = self.frames.get(&frame.parent).map(|around| &around.state);
+        if matches!(around, Some(State::Fork(branches)) if branches.turns.is_some()) {
+            return;
+        }
         let Some(records) = &mut self.records else {
             return;
         };
@@ -84,7 +89,7 @@ impl Run {
         };
         let status = match &frame.state {
             State::Wait(_) => WAITING,
-            State::Listen(ear) if ear.list.is_none() => WAITING,
+            State::Listen(ear) if ear.each.is_none() => WAITING,
             State::Call(call) if call.not_before.is_some() => WAITING,
             State::Try(trial) if trial.is_delayed() => WAITING,
             _ => RUNNING,

@@ -11,6 +11,7 @@ mod r#do;
 mod emit;
 mod r#for;
 mod fork;
+mod parallel;
 mod raise;
 mod request;
 mod set;

@@ -7,20 +7,23 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Shared;
+use super::checkpoint::Since;
 use super::exchange::{self, Ears};
-use super::flight::Flight;
+use super::flight::{Flight, Place};
 use super::mail::{Letterbox, Post};
 use super::settle::Request;
 use crate::expression::Value;
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
-use crate::run::{Change, End, Entry, Pending, Run, Surroundings, entry};
+use crate::run::{Change, End, Entry, Pending, Run, Surroundings, Unfit, entry};
+use crate::store::checkpoints::Checkpoint;
 use crate::store::{Exchange, Letter, Mail, Next, Settlement};
 use crate::workflow::Definition;
 
@@ -31,7 +34,17 @@ pub type Slot = OwnedSemaphorePermit;
 pub struct Lease {
     shared: Arc<Shared>,
     claim_id: i64,
+    /// Places at destinations, free when the last settlement is durable.
+    places: Vec<Place>,
     _slot: Slot,
+}
+
+impl Lease {
+    /// The same, holding these places as well.
+    fn with(mut self, places: Vec<Place>) -> Self {
+        self.places = places;
+        self
+    }
 }
 
 impl Drop for Lease {
@@ -53,8 +66,12 @@ pub struct Begun {
     pub definition: Arc<Definition>,
     /// Raw input of the workflow.
     pub input: Value,
-    /// Entries journaled so far.
+    /// What stands for the entries before those of `journal`.
+    pub checkpoint: Option<Bytes>,
+    /// Entries journaled so far, or since the checkpoint.
     pub journal: Vec<Entry>,
+    /// How much they are.
+    pub since: Since,
     /// Number of the next journal row.
     pub seq: i32,
     /// The event that started it, for the log.
@@ -110,6 +127,7 @@ impl Executor {
         let lease = Lease {
             shared: Arc::clone(&shared),
             claim_id: begun.claim_id,
+            places: Vec::new(),
             _slot: slot,
         };
         self.work.spawn(async move {
@@ -132,6 +150,8 @@ struct Live<'a> {
     claim_id: i64,
     seq: Arc<AtomicI32>,
     unsaved: Vec<Entry>,
+    since: Since,
+    has_checkpoint: bool,
     definition: Arc<Definition>,
     event_id: Id,
     mail: Post,
@@ -139,12 +159,17 @@ struct Live<'a> {
 }
 
 async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Letterbox) {
-    let mut live = Live::replay(shared, begun);
+    let lost = Lost::of(&begun);
+    let mut live = match Live::replay(shared, begun) {
+        Ok(live) => live,
+        Err(unfit) => return lost.replay_in_full(shared, &unfit, lease).await,
+    };
+    live.checkpoint();
     let mut flight = Flight::new(shared, live.run_id, live.claim_id);
     loop {
         live.mail.put(letterbox.take());
         let (effects, waits) = match live.run.pending() {
-            Pending::Ended(end) => return live.end(end, lease).await,
+            Pending::Ended(end) => return live.end(end, lease.with(flight.take_over())).await,
             Pending::Open { effects, waits } => (effects, waits),
         };
         let now = Timestamp::now();
@@ -167,10 +192,15 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Let
             .iter()
             .filter(|effect| flight.may_start(effect, now))
             .collect();
-        if !due.is_empty() {
-            if !live.save().await || !shared.session.covers(live.claim_id) {
+        // Also where calls still fly: these may wait for the places of those that are over.
+        if !due.is_empty() || (flight.has_over() && !flight.is_empty()) {
+            let saved = live.save().await;
+            drop(flight.take_over());
+            if !saved || !shared.session.covers(live.claim_id) {
                 return;
             }
+        }
+        if !due.is_empty() {
             if let Some(next) = flight.park(&due, now) {
                 return live.release(next, lease).await;
             }
@@ -188,8 +218,9 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Let
             .min();
         if flight.is_empty() {
             let Some(due_at) = wake_at.or_else(|| live.ears.patience(&live.run, now)) else {
-                return live.end(stuck(), lease).await;
+                return live.end(stuck(), lease.with(flight.take_over())).await;
             };
+            let lease = lease.with(flight.take_over());
             return live.release(Next::Wait { due_at }, lease).await;
         }
         if live.has_news() && !live.save().await {
@@ -215,30 +246,34 @@ fn stuck() -> End {
 }
 
 impl<'a> Live<'a> {
-    fn replay(shared: &'a Arc<Shared>, begun: Begun) -> Self {
+    fn replay(shared: &'a Arc<Shared>, begun: Begun) -> Result<Self, Unfit> {
         let surroundings = Surroundings {
             id: begun.run_id,
             environment: Arc::clone(&shared.environment),
             secrets: Arc::clone(&shared.secrets),
             tasks_max: shared.tasks_max,
         };
-        let started = Entry {
-            at: created_at(begun.run_id),
-            change: Change::Started { input: begun.input },
+        let (definition, surroundings) = (Arc::clone(&begun.definition), Arc::new(surroundings));
+        let has_checkpoint = begun.checkpoint.is_some();
+        let mut run = match begun.checkpoint {
+            Some(state) => Run::restore(definition, surroundings, begun.input, &state)?,
+            None => Run::replay(
+                definition,
+                surroundings,
+                [Entry {
+                    at: created_at(begun.run_id),
+                    change: Change::Started { input: begun.input },
+                }],
+            ),
         };
-        let entries = std::iter::once(started).chain(begun.journal);
-        let mut run = Run::replay(
-            Arc::clone(&begun.definition),
-            Arc::new(surroundings),
-            entries,
-        );
+        begun.journal.into_iter().for_each(|entry| run.apply(entry));
         let mut ears = Ears::new(begun.workflow_id);
         if begun.seq > 0 {
             // What was lived before was exchanged then.
             let _published = run.take_outgoing();
             let _known = ears.settled(&run, false);
         }
-        Self {
+        Ok(Self {
             shared,
             run,
             run_id: begun.run_id,
@@ -246,10 +281,35 @@ impl<'a> Live<'a> {
             claim_id: begun.claim_id,
             seq: Arc::new(AtomicI32::new(begun.seq)),
             unsaved: Vec::new(),
+            since: begun.since,
+            has_checkpoint,
             definition: begun.definition,
             event_id: begun.event_id,
             mail: Post::of(begun.mail),
             ears,
+        })
+    }
+
+    /// Makes a checkpoint where one is due. Everything applied so far must be committed.
+    fn checkpoint(&mut self) {
+        if !self.since.is_due() {
+            return;
+        }
+        let Some(state) = self.run.checkpoint() else {
+            return self.since.refuse(0);
+        };
+        // What is hidden in the journal must not be seen here either, and replaced by stars it
+        // would not be what the journal says.
+        if !self.shared.redactor().is_clean(&state) {
+            return self.since.refuse(state.len());
+        }
+        if self.since.takes(state.len()) {
+            self.has_checkpoint = true;
+            self.shared.checkpoints.keep(Checkpoint {
+                run_id: self.run_id,
+                seq: self.seq.load(Ordering::Relaxed),
+                state,
+            });
         }
     }
 
@@ -285,13 +345,14 @@ impl<'a> Live<'a> {
         }
         let settlement = self.settlement(Next::Keep);
         self.seq.fetch_add(1, Ordering::Relaxed);
-        self.shared.settler.settle(settlement).await
+        let saved = self.shared.settler.settle(settlement).await;
+        if saved {
+            self.checkpoint();
+        }
+        saved
     }
 
     async fn release(&mut self, next: Next, lease: Lease) {
-        if let Next::Wait { due_at } = next {
-            self.shared.timers.expect(due_at);
-        }
         let settlement = self.settlement(next);
         self.shared
             .settler
@@ -306,6 +367,9 @@ impl<'a> Live<'a> {
             End::Cancelled => ("cancelled", None, None),
         };
         self.log(&end, status);
+        if self.has_checkpoint {
+            self.shared.checkpoints.forget(self.run_id);
+        }
         let hide = |text: Vec<u8>| self.shared.redactor().redact_json(text).into();
         let next = Next::Ended {
             status,
@@ -325,6 +389,7 @@ impl<'a> Live<'a> {
         let first = exchange.is_some() && self.seq.load(Ordering::Relaxed) == 0;
         let entries = (first || !self.unsaved.is_empty()).then(|| {
             let encoded = entry::encode(&std::mem::take(&mut self.unsaved));
+            self.since.journaled(encoded.len());
             self.shared.redactor().redact_json(encoded).into()
         });
         Settlement {
@@ -407,7 +472,7 @@ pub(super) fn created_at(run_id: Id) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// What is needed to fault a run whose task panicked.
+/// What is needed to settle a run without driving it.
 struct Lost {
     run_id: Id,
     workflow_id: i32,
@@ -421,6 +486,24 @@ impl Lost {
             workflow_id: begun.workflow_id,
             claim_id: begun.claim_id,
         }
+    }
+
+    /// A checkpoint that cannot be used is removed and the run given back: whoever claims it next
+    /// reads its whole journal.
+    async fn replay_in_full(&self, shared: &Shared, unfit: &Unfit, lease: Lease) {
+        tracing::warn!(run.id = %self.run_id, %unfit, "a run is replayed from its whole journal");
+        shared.checkpoints.discard(self.run_id).await;
+        let settlement = Settlement {
+            run_id: self.run_id,
+            workflow_id: self.workflow_id,
+            claim_id: self.claim_id,
+            seq: i32::MAX,
+            entries: None,
+            next: Next::Ready { destination_id: 0 },
+            exchange: None,
+        };
+        let request = Request::release(settlement, lease);
+        shared.settler.send(request).await;
     }
 
     /// A panic is a fault of ours: the run is faulted with it, so that it is seen and not tried

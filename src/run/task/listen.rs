@@ -16,7 +16,9 @@ use crate::run::frame::{Binding, Frame, FrameId, List, Nest, State};
 use crate::run::scope::{Moment, View};
 use crate::run::{Listening, Run};
 use crate::trigger::{Candidate, Verdict};
-use crate::workflow::definition::{Consume, EventFilter, Kind, Listen, Read, Strategy, Until};
+use crate::workflow::definition::{
+    Consume, EventFilter, Foreach, Kind, Listen, Read, Strategy, Until,
+};
 
 /// Most events that one `listen` consumes.
 const EVENTS_MAX: usize = 10_000;
@@ -26,21 +28,21 @@ const EVENTS_MAX: usize = 10_000;
 pub(in crate::run) struct Ear {
     /// What the filters expect, evaluated when the listen began: filter by filter, `None` where
     /// the definition does not say.
-    expected: Vec<Vec<Option<Value>>>,
+    pub expected: Vec<Vec<Option<Value>>>,
     /// What the first event has decided, by the name of the correlation.
-    learnt: BTreeMap<String, Value>,
+    pub learnt: BTreeMap<String, Value>,
     /// Filters that have had their event: those of the strategy, then those of `until`.
-    met: Vec<bool>,
+    pub met: Vec<bool>,
     /// Consumed and read, waiting for `foreach`.
-    waiting: VecDeque<Value>,
+    pub waiting: VecDeque<Value>,
     /// The output so far.
-    events: Vec<Value>,
+    pub events: Vec<Value>,
     /// How many were consumed.
-    consumed: usize,
-    /// `foreach.do` while it runs.
-    pub list: Option<List>,
+    pub consumed: usize,
+    /// The event that `foreach.do` is at work on, and where that stands.
+    pub each: Option<(Value, List)>,
     /// Whether the strategy is met: nothing more is consumed.
-    closed: bool,
+    pub closed: bool,
 }
 
 /// The task of a frame that listens.
@@ -208,7 +210,7 @@ pub(in crate::run) fn offer(run: &mut Run, id: FrameId, event: &Received) -> boo
     } else if let Some(Until::Events(until)) = &task.to.until {
         ear.closed = is_met(until, &ear.met[own..]);
     }
-    if ear.list.is_none()
+    if ear.each.is_none()
         && let Err(fault) = proceed(run, id, task)
     {
         run.moves.push(Move::Fault { frame: id, fault });
@@ -255,17 +257,19 @@ fn proceed(run: &mut Run, id: FrameId, task: &Listen) -> Result<(), Fault> {
             keep(run, id, task, item)?;
             continue;
         };
-        let Some(nest) = nest(run, id, item.clone()) else {
+        let index = ear.events.len();
+        let Some(frame) = run.frames.get(&id) else {
             return Ok(());
         };
+        let nest = nest(frame, each, index, item.clone());
+        let depth = frame.depth;
         if each.body.tasks.is_empty() {
             let element = leave(run, id, task, (&nest, &item))?;
             keep(run, id, task, element)?;
             continue;
         }
-        let depth = run.frames.get(&id).map_or(0, |frame| frame.depth);
         if let Some(ear) = self::ear(run, id) {
-            ear.list = Some(List::new(nest, depth + 1));
+            ear.each = Some((item.clone(), List::new(nest, depth + 1)));
         }
         run.begin_list(id, &each.body, item);
         run.record_state(id);
@@ -274,22 +278,17 @@ fn proceed(run: &mut Run, id: FrameId, task: &Listen) -> Result<(), Fault> {
 }
 
 /// What the tasks of `foreach` inherit.
-fn nest(run: &Run, id: FrameId, item: Value) -> Option<Nest> {
-    let frame = run.frames.get(&id)?;
-    let (task, ear) = task(frame)?;
-    let each = task.foreach.as_ref()?;
-    let index = ear.events.len();
+pub(in crate::run) fn nest(frame: &Frame, each: &Foreach, index: usize, item: Value) -> Nest {
     let at = i64::try_from(index).unwrap_or(i64::MAX);
-    let nest = Nest::of(frame)
+    Nest::of(frame)
         .deeper(&index.to_string())
         .binding(&each.item, item)
-        .binding(&each.at, Value::int(at));
-    Some(nest)
+        .binding(&each.at, Value::int(at))
 }
 
 /// `foreach.do` has ended with an output.
 pub(super) fn left(run: &mut Run, id: FrameId, task: &Listen, output: &Value) {
-    let Some(list) = ear(run, id).and_then(|ear| ear.list.take()) else {
+    let Some((_, list)) = ear(run, id).and_then(|ear| ear.each.take()) else {
         return;
     };
     run.record_state(id);
