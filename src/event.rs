@@ -31,6 +31,15 @@ pub struct Event {
     pub body: Bytes,
 }
 
+/// How the types of the events begin that tell of the lifecycle of runs and tasks.
+pub const LIFECYCLE: &str = "io.serverlessworkflow.";
+
+/// Whether events of this type tell of the lifecycle of runs and tasks.
+#[must_use]
+pub fn is_lifecycle(kind: &str) -> bool {
+    kind.starts_with(LIFECYCLE)
+}
+
 /// What makes two deliveries the same event: a 128-bit digest of the source and its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DedupeKey(pub [u8; 16]);

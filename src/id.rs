@@ -28,6 +28,17 @@ impl Id {
         Self(Uuid::new_v5(&self.0, name.as_bytes()))
     }
 
+    /// The id that belongs to `name` under this one, with the time it is of (milliseconds since
+    /// the Unix epoch) as an id of version 7 has it: history is partitioned by that.
+    #[must_use]
+    pub fn derive_at(self, made_at_ms: u64, name: &str) -> Self {
+        let hashed = self.derive(name).0.as_u128();
+        let made_at = u128::from(made_at_ms & 0xffff_ffff_ffff) << 80;
+        let version = 0x7_u128 << 76;
+        let rest = hashed & 0x0fff_ffff_ffff_ffff_ffff;
+        Self(Uuid::from_u128(made_at | version | rest))
+    }
+
     /// Milliseconds since the Unix epoch at which a version 7 id was made; 0 for other versions.
     #[must_use]
     pub fn made_at_ms(self) -> u64 {

@@ -16,12 +16,13 @@ mod record;
 mod frame;
 mod fault;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use crate::event::Event;
 use crate::expression::Value;
 use crate::id::Id;
 use crate::problem::Problem;
@@ -33,10 +34,13 @@ use self::record::Records;
 
 pub use checkpoint::Unfit;
 pub use credentials::{Credentials, Grant, TokenRequest};
-pub use effect::{Action, Effect, Request, Wait};
-pub use entry::{Attempt, Change, Entry, Key, Outcome};
+pub use effect::{Action, Effect, Listening, Request, Wait};
+pub use entry::{Attempt, Change, Entry, Key, Outcome, Received};
 pub use record::Record;
 pub use secrets::named_secrets;
+
+/// Addressed events that are kept for a task that will listen for them; beyond it the oldest go.
+const KEPT_MAX: usize = 1_000;
 
 /// Gives the value of a secret by its name; `None` where it is unknown.
 pub type Resolve = dyn Fn(&str) -> Option<Value> + Send + Sync;
@@ -122,6 +126,14 @@ pub struct Run {
     moves: Vec<Move>,
     /// Task executions so far; also the latest frame.
     executions: u32,
+    /// How many tasks are listening.
+    listens: usize,
+    /// Addressed events that no task has listened for yet, oldest first.
+    kept: VecDeque<Received>,
+    /// Events to publish, not yet taken.
+    outgoing: Vec<Event>,
+    /// Data emitted in the moment of the entry, in bytes.
+    emitted_bytes: usize,
     end: Option<End>,
     records: Option<Records>,
     workflow: OnceLock<Value>,
@@ -160,6 +172,10 @@ impl Run {
             open: HashMap::new(),
             moves: Vec::new(),
             executions: 0,
+            listens: 0,
+            kept: VecDeque::new(),
+            outgoing: Vec::new(),
+            emitted_bytes: 0,
             end: None,
             records: None,
             workflow: OnceLock::new(),
@@ -201,6 +217,7 @@ impl Run {
         }
         // Clocks of nodes differ a little; time within a run only goes on.
         self.now = self.now.max(entry.at);
+        self.emitted_bytes = 0;
         if let Change::Attempted { key, .. } | Change::Performed { key, .. } = &entry.change
             && let Some(deadline) = self.overdue(key)
         {
@@ -229,6 +246,7 @@ impl Run {
                 _,
             ) => task::call::performed(self, &key, attempt, outcome),
             (Change::Fired { key }, _) => self.fired(&key),
+            (Change::Received { event }, _) => self.received(event),
             (Change::Cancelled, _) => self.finish(End::Cancelled),
         }
         self.settle();
@@ -262,12 +280,45 @@ impl Run {
                 | State::Do(_)
                 | State::For(_)
                 | State::Fork(_)
-                | State::Function(_) => {}
+                | State::Function(_)
+                | State::Listen(_) => {}
             }
         }
         // Stable: where times are equal an enclosing deadline stands before what it encloses.
         waits.sort_by_key(|wait| wait.until);
         Pending::Open { effects, waits }
+    }
+
+    /// What the run listens for, in the order in which its tasks began.
+    #[must_use]
+    pub fn listens(&self) -> Vec<Listening> {
+        let mut listens = Vec::new();
+        if self.listens > 0 {
+            let frames = self.frames.values();
+            frames.for_each(|frame| task::listen::listening(frame, &mut listens));
+        }
+        listens
+    }
+
+    /// Whether the run would take the event now; where it would, whether it needs its data raw.
+    #[must_use]
+    pub fn hears(&self, event: &Received) -> Option<bool> {
+        if self.listens == 0 || self.end.is_some() {
+            return None;
+        }
+        let hears = |frame: &Box<Frame>| task::listen::hears(self, frame, event);
+        self.frames.values().filter_map(hears).max()
+    }
+
+    /// The events that the run has emitted since they were last taken.
+    pub fn take_outgoing(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.outgoing)
+    }
+
+    /// Whether the run has emitted events that were not taken yet.
+    #[must_use]
+    pub const fn has_outgoing(&self) -> bool {
+        !self.outgoing.is_empty()
     }
 
     /// The deadline of the run as a whole, where its workflow has a timeout.
@@ -329,6 +380,22 @@ impl Run {
         // From the outside: where times are equal an enclosing deadline counts.
         let first = waits.into_iter().rev().min_by_key(|wait| wait.until)?;
         Some(first.key)
+    }
+
+    /// Offers an event to all that listen. One that is addressed to the run and that nobody takes
+    /// is kept for a task that will.
+    fn received(&mut self, event: Received) {
+        let ids: Vec<FrameId> = self.frames.keys().copied().collect();
+        let mut taken = false;
+        for id in ids {
+            taken |= self.listens > 0 && task::listen::offer(self, id, &event);
+        }
+        if event.addressed && !taken {
+            if self.kept.len() >= KEPT_MAX {
+                self.kept.pop_front();
+            }
+            self.kept.push_back(event);
+        }
     }
 
     fn fired(&mut self, key: &Key) {
@@ -411,6 +478,7 @@ impl Run {
                     self.open.remove(&wait.key);
                 }
             }
+            State::Listen(_) => self.listens -= 1,
             State::Passing | State::Do(_) | State::For(_) | State::Fork(_) | State::Function(_) => {
             }
         }

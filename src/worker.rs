@@ -9,7 +9,9 @@ pub mod claim;
 pub mod definitions;
 pub mod endings;
 pub mod execute;
+pub mod exchange;
 pub mod flight;
+pub mod listening;
 pub mod mail;
 pub mod metrics;
 pub mod route;
@@ -20,7 +22,7 @@ pub mod sweep;
 pub mod timers;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -131,8 +133,7 @@ pub struct Shared {
     backlog: AtomicBool,
     held: Held,
     addressees: Arc<mail::Addressees>,
-    /// The revision of the filters that runs listen with, as this node knows it.
-    listening: AtomicI64,
+    listening: listening::Listening,
     tasks_max: u32,
     /// Runs that may wait in memory for one destination: a quarter of all places.
     waiting_max: usize,
@@ -229,7 +230,7 @@ impl Worker {
             backlog: AtomicBool::new(false),
             held: Held::default(),
             addressees: Arc::default(),
-            listening: AtomicI64::new(0),
+            listening: listening::Listening::default(),
             tasks_max: parts.tasks_max,
             waiting_max: config.runs_in_flight_max.div_ceil(4),
         });
@@ -304,7 +305,7 @@ impl Worker {
     ) {
         let queue = Arc::new(queue);
         for number in 0..config.settle_connections {
-            let after = settle::After {
+            let books = settle::Books {
                 endings: Arc::clone(&self.endings),
                 timers: Arc::clone(&self.shared.timers),
                 metrics: Arc::clone(&self.shared.metrics),
@@ -314,7 +315,7 @@ impl Worker {
             let queue = Arc::clone(&queue);
             let link = self.counting("settle", SETTLE_LANE + number);
             self.keep(tokio::spawn(async move {
-                settle::run(queue, link.await, after).await
+                settle::run(queue, link.await, books).await
             }));
         }
     }

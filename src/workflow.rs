@@ -7,6 +7,7 @@
 mod compile;
 pub mod definition;
 pub mod document;
+mod tasks;
 
 pub use definition::Definition;
 pub use document::Fault;

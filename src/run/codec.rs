@@ -12,9 +12,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::expression::Value;
+use crate::id::Id;
 use crate::problem::Problem;
 
-use super::entry::{Attempt, Change, Entry, Key, Outcome};
+use super::entry::{Attempt, Change, Entry, Key, Outcome, Received};
 
 /// Why stored entries cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,14 @@ struct Line<'a> {
     input: Option<&'a RawValue>,
     #[serde(default, skip_serializing, borrow, deserialize_with = "present")]
     output: Option<&'a RawValue>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    event: Option<Id>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    addressed: bool,
+    #[serde(default, skip_serializing, borrow, deserialize_with = "present")]
+    envelope: Option<&'a RawValue>,
+    #[serde(default, skip_serializing, borrow, deserialize_with = "present")]
+    raw: Option<&'a RawValue>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -90,10 +99,10 @@ pub fn encode(entries: &[Entry]) -> Vec<u8> {
         if out.len() > 1 {
             out.push(b',');
         }
-        let (line, payload) = line(entry);
+        let (line, payloads) = line(entry);
         serde_json::to_writer(&mut out, &line)
             .expect("texts, numbers and times always have a JSON form, and memory takes it");
-        if let Some((name, value)) = payload {
+        for (name, value) in payloads.into_iter().flatten() {
             // Within the object: before its closing brace.
             out.pop();
             out.extend_from_slice(b",\"");
@@ -107,7 +116,10 @@ pub fn encode(entries: &[Entry]) -> Vec<u8> {
     out
 }
 
-fn line(entry: &Entry) -> (Line<'_>, Option<(&'static str, &Value)>) {
+/// What stands beside the line: at most two values with their names.
+type Payloads<'a> = [Option<(&'static str, &'a Value)>; 2];
+
+fn line(entry: &Entry) -> (Line<'_>, Payloads<'_>) {
     let mut line = Line {
         change: Cow::Borrowed(""),
         at: entry.at,
@@ -118,8 +130,13 @@ fn line(entry: &Entry) -> (Line<'_>, Option<(&'static str, &Value)>) {
         error: None,
         input: None,
         output: None,
+        event: None,
+        addressed: false,
+        envelope: None,
+        raw: None,
     };
     let mut payload = None;
+    let mut second = None;
     let mut key = None;
     line.change = Cow::Borrowed(match &entry.change {
         Change::Started { input } => {
@@ -153,13 +170,20 @@ fn line(entry: &Entry) -> (Line<'_>, Option<(&'static str, &Value)>) {
             key = Some(of);
             "fired"
         }
+        Change::Received { event } => {
+            line.event = Some(event.id);
+            line.addressed = event.addressed;
+            payload = Some(("envelope", &event.envelope));
+            second = event.raw.as_ref().map(|raw| ("raw", raw));
+            "received"
+        }
         Change::Cancelled => "cancelled",
     });
     if let Some(key) = key {
         line.reference = Some(Cow::Borrowed(&key.reference));
         line.iteration = (!key.iteration.is_empty()).then_some(Cow::Borrowed(&key.iteration));
     }
-    (line, payload)
+    (line, [payload, second])
 }
 
 /// Reads what [`encode`] wrote.
@@ -188,6 +212,14 @@ fn entry(mut line: Line<'_>) -> Result<Entry, DecodeError> {
             outcome: outcome(&mut line)?,
         },
         "fired" => Change::Fired { key: key(&line)? },
+        "received" => Change::Received {
+            event: Received {
+                id: line.event.ok_or_else(|| missing("event"))?,
+                addressed: line.addressed,
+                envelope: payload(line.envelope)?.ok_or_else(|| missing("envelope"))?,
+                raw: payload(line.raw)?,
+            },
+        },
         "cancelled" => Change::Cancelled,
         other => return Err(DecodeError(format!("it has an unknown change `{other}`"))),
     };

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 pub use super::codec::{DecodeError, decode, encode};
 
 use crate::expression::Value;
+use crate::id::Id;
 use crate::problem::Problem;
 
 /// One entry: something that happened to the run, and when.
@@ -63,8 +64,26 @@ pub enum Change {
         /// Whose wait.
         key: Key,
     },
+    /// An event came that the run listens for, or that is addressed to it.
+    Received {
+        /// The event.
+        event: Received,
+    },
     /// A person cancelled the run.
     Cancelled,
+}
+
+/// An event that came.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Received {
+    /// The event's id in the log: says when it was received.
+    pub id: Id,
+    /// Whether it is addressed to the run, which keeps it until it listens for it.
+    pub addressed: bool,
+    /// The event in the JSON format of CloudEvents.
+    pub envelope: Value,
+    /// Its data as it was received, where that may be asked for.
+    pub raw: Option<Value>,
 }
 
 /// One try at an effect.

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use crate::expression::Value;
 use crate::workflow::definition::{For, Kind, Task, TaskList, Then, Try};
 
+use super::task::listen::Ear;
 use super::{Key, Request};
 
 /// Which frame; grows with each task execution, never used twice.
@@ -187,6 +188,8 @@ pub(super) enum State {
     Function(Nest),
     /// A `try` is running, waiting for its retry, or in its `catch.do`.
     Try(Box<Trial>),
+    /// Events are waited for.
+    Listen(Box<Ear>),
 }
 
 /// A call that is open.
@@ -321,6 +324,9 @@ impl Frame {
             (State::Do(list), Kind::Do(tasks)) => Some((list, tasks)),
             (State::For(open), Kind::For(task)) => Some((&mut open.list, &task.body)),
             (State::Try(trial), Kind::Try(task)) => trial_list(trial, task),
+            (State::Listen(ear), Kind::Listen(task)) => {
+                Some((&mut ear.each.as_mut()?.1, &task.foreach.as_ref()?.body))
+            }
             _ => None,
         }
     }
@@ -339,6 +345,7 @@ impl Frame {
                 Phase::Body(list, _) | Phase::Catch(list) => Some(list.nest.clone()),
                 Phase::Delay(_) => None,
             },
+            State::Listen(ear) => Some(ear.each.as_ref()?.1.nest.clone()),
             State::Passing | State::Call(_) | State::Wait(_) => None,
         }
     }
@@ -357,6 +364,9 @@ impl Frame {
                 (Phase::Catch(list), Some(recovery)) => (list, recovery),
                 _ => return None,
             },
+            (State::Listen(ear), Kind::Listen(task)) => {
+                (&ear.each.as_ref()?.1, &task.foreach.as_ref()?.body)
+            }
             _ => return None,
         };
         tasks.tasks.get(list.index).cloned()

@@ -127,6 +127,7 @@ impl Run {
         };
         let status = match &frame.state {
             State::Wait(_) => WAITING,
+            State::Listen(ear) if ear.each.is_none() => WAITING,
             State::Call(call) if call.not_before.is_some() => WAITING,
             State::Try(trial) if trial.is_delayed() => WAITING,
             _ => RUNNING,

@@ -109,7 +109,7 @@ fn start(definition: &Arc<Definition>, event: &Event) -> Result<Value, String> {
     let matched = triggers.route(event, &|| envelope.clone());
     match matched.ignored {
         Some(reason) => Err(reason),
-        None => Ok(trigger::input(definition, envelope)),
+        None => Ok(trigger::input(definition, event)),
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use self::lost::Lost;
 use super::Shared;
 use super::checkpoint::Since;
+use super::exchange::{self, Ears};
 use super::flight::{Flight, Place};
 use super::mail::{Letterbox, Post};
 use super::settle::Request;
@@ -157,6 +158,7 @@ struct Live<'a> {
     definition: Arc<Definition>,
     event_id: Id,
     mail: Post,
+    ears: Ears,
 }
 
 async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Letterbox) {
@@ -209,7 +211,7 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Let
         }
         let wake_at = wake_at(&effects, &waits, now);
         if flight.is_empty() {
-            let Some(due_at) = wake_at else {
+            let Some(due_at) = wake_at.or_else(|| live.ears.patience(&live.run, now)) else {
                 return live.end(stuck(), lease.with(flight.take_over())).await;
             };
             let lease = lease.with(flight.take_over());
@@ -266,6 +268,12 @@ impl<'a> Live<'a> {
             ),
         };
         begun.journal.into_iter().for_each(|entry| run.apply(entry));
+        let mut ears = Ears::new(begun.workflow_id);
+        if begun.seq > 0 {
+            // What was lived before was exchanged then.
+            let _published = run.take_outgoing();
+            let _known = ears.settled(&run, false);
+        }
         Ok(Self {
             shared,
             run,
@@ -279,6 +287,7 @@ impl<'a> Live<'a> {
             definition: begun.definition,
             event_id: begun.event_id,
             mail: Post::of(begun.mail),
+            ears,
         })
     }
 
@@ -306,9 +315,13 @@ impl<'a> Live<'a> {
     }
 
     /// Takes a letter in. What the run has no use for is taken too, so that it does not come again.
-    fn take(&mut self, mail: Mail, _now: Timestamp) {
+    fn take(&mut self, mail: Mail, now: Timestamp) {
         match mail.letter {
-            Letter::Event { .. } => {}
+            Letter::Event { event, addressed } => {
+                if let Some(event) = exchange::heard(&self.run, &event, addressed) {
+                    self.apply(now, Change::Received { event });
+                }
+            }
             Letter::Command(_) | Letter::Child(_) | Letter::Lost => {
                 tracing::warn!(run.id = %self.run_id, mail.id = %mail.id, "mail cannot be read");
             }
@@ -317,7 +330,7 @@ impl<'a> Live<'a> {
 
     /// Whether there is something that others must learn of before this run goes on.
     fn has_news(&self) -> bool {
-        self.mail.has_taken()
+        self.mail.has_taken() || self.run.has_outgoing() || self.ears.changed(&self.run)
     }
 
     fn apply(&mut self, at: Timestamp, change: Change) {
@@ -372,7 +385,10 @@ impl<'a> Live<'a> {
     }
 
     fn settlement(&mut self, next: Next) -> Settlement {
-        let entries = (!self.unsaved.is_empty()).then(|| {
+        let exchange = self.exchange(&next);
+        // Whoever replays the run must see by its rows that this has been done.
+        let first = exchange.is_some() && self.seq.load(Ordering::Relaxed) == 0;
+        let entries = (first || !self.unsaved.is_empty()).then(|| {
             let encoded = entry::encode(&std::mem::take(&mut self.unsaved));
             self.since.journaled(encoded.len());
             self.shared.redactor().redact_json(encoded).into()
@@ -384,19 +400,30 @@ impl<'a> Live<'a> {
             seq: self.seq.load(Ordering::Relaxed),
             entries,
             next,
-            exchange: self.exchange(),
+            exchange,
         }
     }
 
     /// What the run exchanges with others in its next settlement.
-    fn exchange(&mut self) -> Option<Box<Exchange>> {
+    fn exchange(&mut self, next: &Next) -> Option<Box<Exchange>> {
+        let waits = matches!(next, Next::Wait { .. });
+        let listens = self.ears.settled(&self.run, waits);
         let taken = self.mail.taken();
-        (!taken.is_empty()).then(|| {
-            Box::new(Exchange {
-                taken,
-                ..Exchange::default()
-            })
-        })
+        let outgoing = self.run.take_outgoing();
+        if listens.is_none() && taken.is_empty() && outgoing.is_empty() {
+            return None;
+        }
+        let redactor = self.shared.redactor();
+        let publish = |event| exchange::publish(event, &redactor);
+        let listens = listens.unwrap_or_else(|| self.ears.keys());
+        let known = self.shared.listening.known();
+        Some(Box::new(Exchange {
+            events: outgoing.into_iter().map(publish).collect(),
+            taken,
+            filters: listens.filters_but(|filter| known.has(filter)),
+            listens: listens.keys,
+            ..Exchange::default()
+        }))
     }
 
     fn log(&self, end: &End, status: &'static str) {

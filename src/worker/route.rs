@@ -179,7 +179,7 @@ pub fn input(event: &Event, addressed: bool, definition: &Definition) -> Value {
     if addressed {
         return Value::from_json(&event.body).unwrap_or_default();
     }
-    trigger::input(definition, trigger::envelope(event))
+    trigger::input(definition, event)
 }
 
 /// What is to become of a batch.
@@ -190,17 +190,16 @@ struct Decided {
 
 /// Learns the filters that runs listen with now.
 async fn learn(shared: &Shared, link: &mut Link) {
-    match link.listened().await {
-        Ok(listened) => shared.listening.store(listened.revision, Ordering::Release),
-        Err(error) => {
-            tracing::warn!(error = %chain(&error), "filters of runs could not be read");
-            tokio::time::sleep(LEFTOVER_PERIOD).await;
-        }
+    if let Err(error) = shared.listening.learn(link, &shared.definitions).await {
+        tracing::warn!(error = %chain(&error), "filters of runs could not be read");
+        tokio::time::sleep(LEFTOVER_PERIOD).await;
     }
 }
 
 async fn decide(shared: &Shared, executor: &Executor, batch: &[Appended]) -> Decided {
     let active = shared.definitions.active();
+    let listening = shared.listening.known();
+    let mut heard = Vec::new();
     let mut starts = Vec::with_capacity(batch.len());
     let mut ignored = Vec::new();
     let mut addressed = Vec::new();
@@ -231,7 +230,12 @@ async fn decide(shared: &Shared, executor: &Executor, batch: &[Appended]) -> Dec
                 let reason = format!("run {run_id}, which it was for, is unknown or has ended");
                 ignored.push((id, reason));
             }
-            None => match_triggers(&active, (event, appended), &mut starts, &mut ignored),
+            None => {
+                match_triggers(&active, (event, appended), &mut starts, &mut ignored);
+                let envelope = || trigger::envelope(&appended.event);
+                let keys = listening.listeners.keys(&appended.event, &envelope);
+                heard.extend(keys.into_iter().map(|key| (appended.event.id, key)));
+            }
         }
     }
     // Runs that wait already come first.
@@ -248,8 +252,8 @@ async fn decide(shared: &Shared, executor: &Executor, batch: &[Appended]) -> Dec
         events: batch.iter().map(|appended| appended.event.id).collect(),
         runs: starts.iter().map(|start| new_run(start, batch)).collect(),
         ignored,
-        listening: shared.listening.load(Ordering::Acquire),
-        heard: Vec::new(),
+        listening: listening.revision,
+        heard,
         addressed,
     };
     Decided { routing, starts }

@@ -85,21 +85,21 @@ impl Settler {
     }
 }
 
-/// Whom a settler tells what has become durable.
-pub struct After {
-    /// Those who wait for a run to end.
+/// Who hears of what was settled.
+pub struct Books {
+    /// Of runs that have ended.
     pub endings: Arc<Endings>,
-    /// Those who wake runs at their time.
+    /// Of runs that wait.
     pub timers: Arc<Timers>,
-    /// What to count.
+    /// Counts.
     pub metrics: Arc<Metrics>,
-    /// Those who wake runs that have mail.
+    /// Of runs that have mail, or may have.
     pub addressees: Arc<Addressees>,
-    /// The router, for events that runs have published.
+    /// Of events that runs have published.
     pub router: mpsc::Sender<Appended>,
 }
 
-impl After {
+impl Books {
     /// What a run has exchanged is durable. The settlement by which it went to wait did not see
     /// mail that was being written meanwhile, so somebody must look again.
     fn exchanged(&self, settlement: &mut Settlement) {
@@ -126,7 +126,7 @@ impl After {
 }
 
 /// Runs one settler task until every [`Settler`] is gone.
-pub async fn run(queue: Arc<Queue>, mut link: Link, after: After) {
+pub async fn run(queue: Arc<Queue>, mut link: Link, books: Books) {
     let mut batch = Vec::with_capacity(BATCH_RUNS_MAX);
     loop {
         let taken = {
@@ -139,7 +139,7 @@ pub async fn run(queue: Arc<Queue>, mut link: Link, after: After) {
         if taken == 0 {
             return;
         }
-        after.metrics.settle_batch_runs.observe(taken as f64);
+        books.metrics.settle_batch_runs.observe(taken as f64);
         let mut settlements = Vec::with_capacity(taken);
         let mut waiting = Vec::with_capacity(taken);
         for request in batch.drain(..) {
@@ -152,19 +152,19 @@ pub async fn run(queue: Arc<Queue>, mut link: Link, after: After) {
         for (settlement, (lease, settled)) in settlements.iter_mut().zip(waiting) {
             let kept = !lost.contains(&settlement.run_id);
             if !kept {
-                after.metrics.fenced.inc();
+                books.metrics.fenced.inc();
             }
             if kept {
-                after.exchanged(settlement);
+                books.exchanged(settlement);
             }
             drop(lease);
             if let Some(settled) = settled {
                 let _gone = settled.send(kept);
             }
             match settlement.next {
-                Next::Ended { .. } => after.endings.ended(settlement.run_id),
+                Next::Ended { .. } => books.endings.ended(settlement.run_id),
                 // Not before the row is there: whoever looks for it earlier looks in vain.
-                Next::Wait { due_at } => after.timers.expect(due_at),
+                Next::Wait { due_at } => books.timers.expect(due_at),
                 Next::Keep | Next::Ready { .. } => {}
             }
         }

@@ -9,6 +9,7 @@ mod call;
 mod catch;
 mod components;
 mod data;
+mod events;
 mod field;
 mod function;
 mod identity;

@@ -1,6 +1,7 @@
 //! What a checked workflow is made of. Built only by `workflow::parse`, so whatever exists here is
 //! valid: expressions are compiled, names resolved, durations known.
 
+mod events;
 mod oauth2;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,10 @@ use std::time::Duration;
 
 use crate::expression::{Expression, Template, Value};
 
+pub use events::{
+    AttributeFilter, Consume, Correlation, Emit, EventFilter, Foreach, Listen, PATTERN_CHARACTERS,
+    Read, Strategy, Until,
+};
 pub use oauth2::{ClientAuthentication, OAuth2, TOKEN_PATH_DEFAULT, TokenEncoding, token_uri};
 
 /// A checked, compiled workflow.
@@ -85,50 +90,13 @@ pub struct Timeout {
 /// `schedule`: this version starts runs on events; the other kinds have their place here.
 #[derive(Clone, Debug)]
 pub enum Schedule {
-    /// `on.one`: each matching event starts a run with `[event]` as input.
+    /// `on`: each match starts a run with the array of its events as input.
     On {
         /// Which events.
-        filter: EventFilter,
-        /// What of the event the run gets.
+        events: Strategy,
+        /// What of the events the run gets.
         read: Read,
     },
-}
-
-/// `schedule.read`: what of an event a run has in its input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Read {
-    /// The event with its attributes; the default.
-    Envelope,
-    /// Its data only.
-    Data,
-}
-
-/// Characters that give a text a meaning of its own as a regular expression.
-pub const PATTERN_CHARACTERS: [char; 14] = [
-    '\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$',
-];
-
-/// `with` of an event filter: all attributes must match.
-#[derive(Clone, Debug, Default)]
-pub struct EventFilter {
-    /// Attribute name and what it must be, in the order written.
-    pub with: Vec<(String, AttributeFilter)>,
-}
-
-/// What one attribute must be.
-#[derive(Clone, Debug)]
-pub enum AttributeFilter {
-    /// Equal, or an anchored regular expression that matches (RE2 syntax).
-    Text {
-        /// The text as written.
-        literal: String,
-        /// The text as an anchored pattern, where it is one that could match something else.
-        pattern: Option<regex::Regex>,
-    },
-    /// A predicate: `.` is the attribute's value.
-    Predicate(Expression),
-    /// `data: {…}`: these members must be equal.
-    Data(Value),
 }
 
 /// A list of tasks under one pointer.
@@ -185,12 +153,16 @@ pub enum Kind {
     Call(Box<HttpCall>),
     /// `do`.
     Do(TaskList),
+    /// `emit`.
+    Emit(Box<Emit>),
     /// `for`.
     For(Box<For>),
     /// `fork`.
     Fork(Fork),
     /// `call` of a function.
     Function(Box<FunctionCall>),
+    /// `listen`.
+    Listen(Box<Listen>),
     /// `raise`.
     Raise(Box<Raise>),
     /// `set`.

@@ -7,8 +7,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use hookwright::id::Id;
 use hookwright::problem::{Kind, Problem};
-use hookwright::run::{Attempt, Change, End, Entry, Key, Outcome, Pending, Run, Surroundings};
+use hookwright::run::{
+    Attempt, Change, End, Entry, Key, Outcome, Pending, Received, Run, Surroundings,
+};
 use hookwright::workflow::{self, Definition};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -45,7 +48,37 @@ fn leaf() -> impl Strategy<Value = Json> {
         2 => (0..3).prop_map(|n| json!({"wait": {"milliseconds": n * 50}})),
         1 => Just(json!({"raise": {"error": {"type": "https://acme.test/e", "status": 409}}})),
         1 => Just(json!({"set": "${ error }"})),
+        2 => (0..3).prop_map(|n| json!({
+            "emit": {"event": {"with": {"type": format!("t{n}"), "data": "${ . }"}}},
+        })),
+        3 => listen(),
     ]
+}
+
+/// A task that listens: for one, for all that agree, until something.
+fn listen() -> impl Strategy<Value = Json> {
+    let to = |n: i32| json!({"with": {"type": format!("t{n}")}});
+    let agreed = |n: i32| {
+        let correlate = json!({"v": {"from": ".data.v"}});
+        json!({"with": {"type": format!("t{n}")}, "correlate": correlate})
+    };
+    let strategies = prop_oneof![
+        Just(json!({"one": to(0)})),
+        Just(json!({"any": []})),
+        Just(json!({"any": [to(0), to(1)], "until": "length >= 2"})),
+        Just(json!({"any": [to(0)], "until": {"one": to(2)}})),
+        Just(json!({"all": [agreed(0), agreed(1)]})),
+    ];
+    (strategies, 0..3).prop_map(|(to, each)| {
+        let mut task = json!({"listen": {"to": to, "read": "envelope"}});
+        if each > 0 {
+            task["foreach"] = json!({"do": [{"x": {"set": {"v": "${ $item.data.v }"}}}]});
+        }
+        if each > 1 {
+            task["foreach"]["do"][0]["x"] = json!({"wait": {"milliseconds": 5}});
+        }
+        task
+    })
 }
 
 /// A list of tasks, each with a random `if` and `then`.
@@ -163,6 +196,9 @@ fn happening(run: &Run, past: &[Entry], dice: (u8, u8, u8)) -> Option<Change> {
         let told = told.change.clone();
         return (!matches!(told, Change::Started { .. })).then_some(told);
     }
+    if !run.listens().is_empty() && !what.is_multiple_of(3) {
+        return Some(received(which, past.len()));
+    }
     let at = usize::from(which) % (effects.len() + waits.len()).max(1);
     if let Some(effect) = effects.get(at) {
         let attempt = attempt(effect.attempt, what);
@@ -172,6 +208,19 @@ fn happening(run: &Run, past: &[Entry], dice: (u8, u8, u8)) -> Option<Change> {
     let wait = waits.get(at - effects.len())?;
     let key = wait.key.clone();
     Some(Change::Fired { key })
+}
+
+fn received(which: u8, place: usize) -> Change {
+    let (kind, v) = (which % 3, which % 2);
+    let envelope = format!(r#"{{"type":"t{kind}","id":"e-{place}","data":{{"v":{v}}}}}"#);
+    Change::Received {
+        event: Received {
+            id: Id::generate(),
+            addressed: which.is_multiple_of(7),
+            envelope: value(&envelope),
+            raw: None,
+        },
+    }
 }
 
 fn attempt(number: u32, what: u8) -> Attempt {
@@ -226,7 +275,7 @@ fn check(
         journal.push(entry.clone());
         run.apply(entry);
         let pending = run.pending();
-        seen.push(shown(&pending));
+        seen.push(wants(&run));
         prop_assert!(!stuck(&pending), "nothing to wait for");
         prop_assert!(fits(&pending), "{pending:?}");
         let open_now = open_keys(&pending);
@@ -243,7 +292,7 @@ fn check(
     for (length, lived) in seen.iter().enumerate() {
         let prefix = journal[..=length].to_vec();
         let replayed = Run::replay(Arc::clone(definition), Arc::clone(surroundings), prefix);
-        prop_assert_eq!(&shown(&replayed.pending()), lived);
+        prop_assert_eq!(&wants(&replayed), lived);
         compacted(
             &replayed,
             (definition, surroundings),
@@ -272,11 +321,16 @@ fn compacted(
     for (entry, lived) in rest.iter().zip(&seen[1..]) {
         once.apply(entry.clone());
         again.apply(entry.clone());
-        prop_assert_eq!(&shown(&once.pending()), lived);
-        prop_assert_eq!(&shown(&again.pending()), lived);
+        prop_assert_eq!(&wants(&once), lived);
+        prop_assert_eq!(&wants(&again), lived);
         again = restore(&again).unwrap_or(again);
     }
     Ok(())
+}
+
+/// All that a run wants, for comparison.
+fn wants(run: &Run) -> String {
+    format!("{}\n{:#?}", shown(&run.pending()), run.listens())
 }
 
 fn stuck(pending: &Pending) -> bool {

@@ -4,7 +4,7 @@
 //! the same `pending()`, so every transcript is also a test of replay. Beside the run lives a twin
 //! that goes through a checkpoint after every entry, so it is one of checkpoints too.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use hookwright::id::Id;
 use hookwright::problem::{Kind, Problem};
 use hookwright::run::entry::{decode, encode};
 use hookwright::run::{
-    Action, Attempt, Change, Effect, End, Entry, Key, Outcome, Pending, Run, Surroundings,
+    Action, Attempt, Change, Effect, End, Entry, Key, Outcome, Pending, Received, Run, Surroundings,
 };
 use hookwright::workflow::{self, Definition};
 use jiff::{SignedDuration, Timestamp};
@@ -106,6 +106,8 @@ pub struct Life {
     twin: Run,
     pub journal: Vec<Entry>,
     replies: HashMap<String, Vec<Reply>>,
+    /// Events to come: when, and what.
+    events: VecDeque<(i64, Received)>,
     /// When an open call will have its outcome.
     due: HashMap<(Key, u32), (Timestamp, Reply)>,
     out: String,
@@ -127,6 +129,7 @@ impl Life {
             surroundings,
             journal: Vec::new(),
             replies: scripted,
+            events: VecDeque::new(),
             due: HashMap::new(),
             out: String::new(),
         }
@@ -151,6 +154,13 @@ impl Life {
             self.twin = restored;
         }
         assert_eq!(lived, shown(&self.twin.pending()), "with checkpoints");
+        let listens = format!("{:?}", self.run.listens());
+        assert_eq!(listens, format!("{:?}", replayed.listens()));
+        assert_eq!(listens, format!("{:?}", self.twin.listens()));
+        for event in self.run.take_outgoing() {
+            let data = String::from_utf8_lossy(&event.body).into_owned();
+            self.say(&format!("  emits {} {data}", event.kind));
+        }
     }
 
     pub fn start(&mut self, input: &str) {
@@ -182,6 +192,16 @@ impl Life {
         };
         for effect in &effects {
             self.expect(effect);
+        }
+        if let Some((after_ms, _)) = self.events.front() {
+            let at = start() + SignedDuration::from_millis(*after_ms);
+            let sooner = |other: Timestamp| other <= at;
+            if !waits.iter().any(|wait| sooner(wait.until))
+                && !effects.iter().any(|effect| sooner(self.due_at(effect)))
+            {
+                self.hear(at);
+                return true;
+            }
         }
         let wait = waits.first();
         let call = effects
@@ -249,6 +269,21 @@ impl Life {
 
     fn now(&self) -> Timestamp {
         self.journal.last().map_or_else(start, |entry| entry.at)
+    }
+
+    /// The next event comes; one that the run does not want is not journaled.
+    fn hear(&mut self, at: Timestamp) {
+        let (_, event) = self.events.pop_front().expect("an event");
+        let kind = event.envelope.get("type").unwrap_or_default();
+        let wanted = self.run.hears(&event).is_some() || event.addressed;
+        if wanted {
+            self.apply(Entry {
+                at: at.max(self.now()),
+                change: Change::Received { event },
+            });
+        }
+        let word = if wanted { "hears" } else { "does not hear" };
+        self.say(&format!("{word} {}", kind.as_str().unwrap_or_default()));
     }
 
     fn fire(&mut self, at: Timestamp, key: &Key) {
@@ -366,4 +401,49 @@ pub fn live_with_records(body: &str, input: &str, replies: &[(&str, Reply)]) -> 
     life.start(input);
     life.finish();
     format!("{}\n--\n{}", life.transcript(), life.records())
+}
+
+/// An event: milliseconds after the start, its type, its data; a type that begins with `@` is that
+/// of an event addressed to the run.
+pub type Told<'a> = (i64, &'a str, &'a str);
+
+/// The same with events that come; a run that then still listens is left as it is.
+pub fn live_with_events(
+    body: &str,
+    input: &str,
+    replies: &[(&str, Reply)],
+    events: &[Told<'_>],
+) -> String {
+    let mut life = Life::new(body, replies);
+    for (number, (after_ms, kind, data)) in events.iter().enumerate() {
+        let addressed = kind.starts_with('@');
+        let kind = kind.trim_start_matches('@');
+        let envelope = format!(
+            r#"{{"specversion":"1.0","id":"e-{number}","source":"/s","type":"{kind}","data":{data}}}"#
+        );
+        let event = Received {
+            id: Id::generate(),
+            addressed,
+            envelope: json(&envelope),
+            raw: Some(Value::string(*data)),
+        };
+        life.events.push_back((*after_ms, event));
+    }
+    life.start(input);
+    loop {
+        let idle = match life.run.pending() {
+            Pending::Open { effects, waits } => effects.is_empty() && waits.is_empty(),
+            Pending::Ended(_) => false,
+        };
+        if idle && life.events.is_empty() {
+            let listens = life.run.listens();
+            assert!(!listens.is_empty(), "nothing to wait for");
+            life.say(&format!("listens with {} filters", listens.len()));
+            break;
+        }
+        if !life.go_on() {
+            break;
+        }
+    }
+    life.transcript().to_owned()
 }

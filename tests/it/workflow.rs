@@ -81,10 +81,11 @@ fn the_main_job_compiles() {
     assert_eq!(definition.secrets, ["crmToken"]);
     let timeout = definition.timeout.expect("a timeout").after;
     assert!(matches!(timeout, Span::Fixed(after) if after == Duration::from_secs(7200)));
-    let Some(Schedule::On { filter, read }) = &definition.schedule else {
+    let Some(Schedule::On { events, read }) = &definition.schedule else {
         panic!("a schedule")
     };
-    assert_eq!((filter.with.len(), *read), (2, Read::Envelope));
+    let with = &events.filters[0].with;
+    assert_eq!((with.len(), *read), (2, Read::Envelope));
     let mut all = Vec::new();
     references(&definition.tasks, &mut all);
     assert_eq!(
@@ -305,7 +306,6 @@ do:
     14:6 /do/6/g: `catch` is missing here
     15:20 /do/7/h/run/shell: `run: shell` is disabled: the server starts no processes (put it
         behind an HTTP API and call that)
-    16:15 /do/8/i/listen: `listen` is not supported by this version yet
     "##);
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::values::Table;
-use super::{FORM, Standing, Stored, StoredFrame, StoredState};
+use super::{FORM, Standing, Stored, StoredFrame, StoredState, ear};
 use crate::expression::Value;
 use crate::run::flow::nearest;
 use crate::run::frame::{
@@ -67,6 +67,7 @@ impl Run {
             run.executions = frame.id;
             run.reopen(frame, &table)?;
         }
+        ear::keep(&mut run, &stored.kept, &table)?;
         run.executions = stored.executions;
         run.now = stored.now;
         Ok(run)
@@ -116,6 +117,7 @@ impl Run {
                     self.open.insert(wait.key, task::r#try::door(id, trial));
                 }
             }
+            State::Listen(_) => self.listens += 1,
             State::Passing | State::Do(_) | State::For(_) | State::Function(_) | State::Fork(_) => {
             }
         }
@@ -160,6 +162,9 @@ fn state(run: &Run, frame: &Frame, stored: &StoredState, table: &Table) -> Resul
         (StoredState::Fork { .. }, Kind::Fork(_) | Kind::For(_)) => {
             State::Fork(branches(frame, stored, table)?)
         }
+        (StoredState::Listen(open), Kind::Listen(task)) => {
+            State::Listen(Box::new(ear::restored(frame, task, open, table)?))
+        }
         (_, Kind::Try(_)) => State::Try(Box::new(attempt(frame, stored, table)?)),
         _ => {
             let reference = &frame.task.reference;
@@ -168,7 +173,7 @@ fn state(run: &Run, frame: &Frame, stored: &StoredState, table: &Table) -> Resul
     })
 }
 
-fn standing(list: List, tasks: &TaskList, at: Standing) -> Result<List, Unfit> {
+pub(super) fn standing(list: List, tasks: &TaskList, at: Standing) -> Result<List, Unfit> {
     if at.0 >= tasks.tasks.len() {
         return Err(unfit("a list is beyond its tasks"));
     }
