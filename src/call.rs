@@ -9,6 +9,7 @@ pub mod document;
 pub mod egress;
 mod exchange;
 mod failure;
+mod fetch;
 pub mod metrics;
 mod perform;
 mod permit;

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 
 use crate::api::definitions::{self, FileFault, ReadError};
 use crate::server::reload::CHECKS;
+use crate::workflow::Documents;
 
 /// Check definitions without a server; for CI.
 #[derive(Debug, Args)]
@@ -75,10 +76,12 @@ pub(super) fn check(path: &Path) -> anyhow::Result<(usize, Vec<FileFault>)> {
         path: path.to_owned(),
         fault,
     };
-    Ok(match definitions::definition(text, &CHECKS) {
-        Ok(_) => (1, Vec::new()),
-        Err(faults) => (0, faults.into_iter().map(named).collect()),
-    })
+    Ok(
+        match definitions::definition(text, &CHECKS, &Documents::default()) {
+            Ok(_) => (1, Vec::new()),
+            Err(faults) => (0, faults.into_iter().map(named).collect()),
+        },
+    )
 }
 
 fn text(faults: &[FileFault], good: usize) {

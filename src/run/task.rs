@@ -11,6 +11,7 @@ mod r#do;
 mod r#for;
 mod fork;
 mod function;
+mod openapi;
 mod raise;
 mod request;
 mod set;
@@ -43,6 +44,7 @@ pub(super) fn begin(run: &mut Run, id: FrameId) -> Result<(), Fault> {
             Ok(())
         }
         Kind::Function(call) => function::begin(run, id, call),
+        Kind::OpenApi(call) => openapi::begin(run, id, call),
         Kind::Raise(raise) => Err(raise::fault(run, frame, raise)),
         Kind::Set(template) => set::begin(run, id, template),
         Kind::Switch(cases) => switch::begin(run, id, cases),

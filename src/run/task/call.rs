@@ -9,7 +9,7 @@ use crate::run::fault::Fault;
 use crate::run::flow::Move;
 use crate::run::frame::{Call, Frame, FrameId, State};
 use crate::run::scope::{Moment, View};
-use crate::run::{Action, Attempt, Door, Effect, Key, Outcome, Run};
+use crate::run::{Action, Attempt, Door, Effect, Key, Outcome, Request, Run};
 use crate::workflow::definition::HttpCall;
 
 pub(super) fn begin(run: &mut Run, id: FrameId, call: &HttpCall) -> Result<(), Fault> {
@@ -17,7 +17,13 @@ pub(super) fn begin(run: &mut Run, id: FrameId, call: &HttpCall) -> Result<(), F
         return Ok(());
     };
     let view = View::of(run, frame, Moment::Task);
-    let mut request = request::make(&view, call, &frame.input)?;
+    let request = request::make(&view, call, &frame.input)?;
+    open(run, id, request);
+    Ok(())
+}
+
+/// Opens a call that wants this request.
+pub(super) fn open(run: &mut Run, id: FrameId, mut request: Request) {
     request.retried = request.retried || function::is_retried(run, id);
     let request = Arc::new(request);
     if let Some(frame) = run.frames.get_mut(&id) {
@@ -30,7 +36,6 @@ pub(super) fn begin(run: &mut Run, id: FrameId, call: &HttpCall) -> Result<(), F
         });
         run.open.insert(frame.key(), Door::Leaf(id));
     }
-    Ok(())
 }
 
 /// The effect of an open call.

@@ -5,6 +5,7 @@ use regex::{Regex, RegexBuilder};
 use super::components::Components;
 use super::{Context, field, unsupported};
 use crate::expression::Value;
+use crate::workflow::Documents;
 use crate::workflow::definition::{
     AttributeFilter, EventFilter, PATTERN_CHARACTERS, Read, Schedule,
 };
@@ -80,8 +81,8 @@ fn filter(place: &Place<'_>) -> Option<EventFilter> {
         with.place()
             .fault_with("a filter names at least one attribute", "write {type: …}");
     }
-    let nothing = (Components::default(), Value::null());
-    let context = Context::new(&nothing.0, &nothing.1);
+    let nothing = (Components::default(), Value::null(), Documents::default());
+    let context = Context::new(&nothing.0, &nothing.1, &nothing.2);
     let mut attributes = Vec::with_capacity(with.len());
     for (key, place) in with.members() {
         // CloudEvents 1.0, section "Attribute Naming Convention".
