@@ -5,6 +5,7 @@
 
 pub mod entry;
 mod credentials;
+mod checkpoint;
 mod effect;
 mod codec;
 mod task;
@@ -28,6 +29,7 @@ use crate::workflow::Definition;
 use self::flow::Move;
 use self::frame::{Frame, FrameId, List, ROOT, State, TIMEOUT};
 
+pub use checkpoint::Unfit;
 pub use credentials::{Credentials, Grant, TokenRequest};
 pub use effect::{Action, Effect, Request, Wait};
 pub use entry::{Attempt, Change, Entry, Key, Outcome};
@@ -121,6 +123,8 @@ pub struct Run {
     records: Option<Vec<Record>>,
     workflow: OnceLock<Value>,
     runtime: OnceLock<Value>,
+    /// Set once a value of the run may hold what came out of a secret.
+    secrets_seen: OnceLock<()>,
 }
 
 /// What a key opens.
@@ -157,6 +161,7 @@ impl Run {
             records: None,
             workflow: OnceLock::new(),
             runtime: OnceLock::new(),
+            secrets_seen: OnceLock::new(),
         }
     }
 
@@ -407,6 +412,11 @@ impl Run {
             }
         }
         Some(frame)
+    }
+
+    /// A value of this run may now hold what came out of a secret.
+    fn note_secrets(&self) {
+        self.secrets_seen.get_or_init(|| ());
     }
 
     /// The context that tasks with this home see.

@@ -17,6 +17,7 @@ use super::retry::{Situation, between, retry_after};
 use super::{Identity, Performed, Permit};
 use crate::expression::Value;
 use crate::run::{Action, Attempt, Effect, Outcome, Request};
+use crate::workflow::definition::HttpOutput;
 
 /// Redirects followed at most.
 const REDIRECTS_MAX: usize = 10;
@@ -163,7 +164,7 @@ impl Destinations {
             };
             let client = client.map_err(Failure::refused)?;
             let secretive = destination.document.is_none() && self.is_inner(&prepared);
-            let sending = client.execute(wire(&prepared));
+            let sending = client.execute(wire(request, &mut prepared));
             let response = tokio::time::timeout_at(limit.deadline, sending)
                 .await
                 .map_err(|_| limit.passed())?
@@ -332,9 +333,15 @@ fn plain(url: &url::Url) -> String {
     url.to_string()
 }
 
-fn wire(prepared: &Prepared) -> reqwest::Request {
-    let mut request = reqwest::Request::new(prepared.method.clone(), prepared.url.clone());
-    *request.headers_mut() = prepared.headers.clone();
-    *request.body_mut() = prepared.body.clone().map(reqwest::Body::from);
-    request
+/// What goes out. Headers and body are kept only where a redirect or the output may need them.
+fn wire(request: &Request, prepared: &mut Prepared) -> reqwest::Request {
+    let mut wired = reqwest::Request::new(prepared.method.clone(), prepared.url.clone());
+    if request.redirect || request.output == HttpOutput::Response {
+        *wired.headers_mut() = prepared.headers.clone();
+        *wired.body_mut() = prepared.body.clone().map(reqwest::Body::from);
+    } else {
+        *wired.headers_mut() = std::mem::take(&mut prepared.headers);
+        *wired.body_mut() = prepared.body.take().map(reqwest::Body::from);
+    }
+    wired
 }

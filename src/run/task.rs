@@ -4,14 +4,15 @@
 //! task also hears how the tasks inside it ended.
 
 pub(super) mod call;
+pub(super) mod function;
 pub(super) mod wait;
 pub(super) mod r#try;
 mod credentials;
 mod r#do;
 mod r#for;
 mod fork;
-mod function;
 mod openapi;
+mod parallel;
 mod raise;
 mod request;
 mod set;
@@ -33,7 +34,7 @@ pub(super) fn begin(run: &mut Run, id: FrameId) -> Result<(), Fault> {
     };
     let task = Arc::clone(&frame.task);
     match &task.kind {
-        Kind::Call(call) => call::begin(run, id, call),
+        Kind::Call(_) | Kind::OpenApi(_) => call::begin(run, id),
         Kind::Do(tasks) => {
             r#do::begin(run, id, tasks);
             Ok(())
@@ -44,7 +45,6 @@ pub(super) fn begin(run: &mut Run, id: FrameId) -> Result<(), Fault> {
             Ok(())
         }
         Kind::Function(call) => function::begin(run, id, call),
-        Kind::OpenApi(call) => openapi::begin(run, id, call),
         Kind::Raise(raise) => Err(raise::fault(run, frame, raise)),
         Kind::Set(template) => set::begin(run, id, template),
         Kind::Switch(cases) => switch::begin(run, id, cases),

@@ -2,29 +2,25 @@
 
 use percent_encoding::utf8_percent_encode;
 
+use super::credentials;
 use super::request::{RESERVED, dot_segments, scalar};
-use super::{call, credentials};
 use crate::expression::Value;
 use crate::problem::Kind;
+use crate::run::Request;
 use crate::run::fault::Fault;
-use crate::run::frame::FrameId;
-use crate::run::scope::{Moment, View};
-use crate::run::{Request, Run};
+use crate::run::scope::View;
 use crate::workflow::definition::OpenApiCall;
 use crate::workflow::openapi::{Operation, Parameter, Spread, Where};
 
-pub(super) fn begin(run: &mut Run, id: FrameId, call: &OpenApiCall) -> Result<(), Fault> {
-    let Some(frame) = run.frames.get(&id) else {
-        return Ok(());
-    };
-    let view = View::of(run, frame, Moment::Task);
+/// Makes the request of a call from the evaluated parameters.
+pub(super) fn make(view: &View<'_>, call: &OpenApiCall, input: &Value) -> Result<Request, Fault> {
     let Some(operation) = &call.operation else {
         let detail = "its API document was not read when this workflow was deployed; \
                       deploy it under a new version";
         return Err(Fault::new(Kind::Configuration, detail));
     };
     let given = match &call.parameters {
-        Some(parameters) => view.template(parameters, &frame.input)?,
+        Some(parameters) => view.template(parameters, input)?,
         None => Value::object([]),
     };
     let mut request = Request {
@@ -34,7 +30,7 @@ pub(super) fn begin(run: &mut Run, id: FrameId, call: &OpenApiCall) -> Result<()
         query: Vec::new(),
         body: None,
         authentication: match &call.authentication {
-            Some(policy) => Some(credentials::make(&view, policy, &frame.input)?),
+            Some(policy) => Some(credentials::make(view, policy, input)?),
             None => None,
         },
         output: call.output,
@@ -45,8 +41,7 @@ pub(super) fn begin(run: &mut Run, id: FrameId, call: &OpenApiCall) -> Result<()
         let detail = format!("of the operation `{}`, {wrong}", call.operation_id);
         Fault::new(Kind::Validation, detail)
     })?;
-    call::open(run, id, request);
-    Ok(())
+    Ok(request)
 }
 
 /// Puts each parameter where it belongs; the error names it, never its value.

@@ -1,4 +1,4 @@
-//! `call: openapi`: documents are read when a workflow is deployed, parameters go where they belong.
+//! `call: openapi`: documents are read at deployment; parameters go where they belong.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
