@@ -10,6 +10,7 @@ mod bundles;
 pub mod cloudevents;
 pub mod definitions;
 pub mod destinations;
+pub mod documents;
 pub mod error;
 pub mod events;
 pub mod keys;
@@ -86,6 +87,8 @@ pub struct Parts {
     pub redactor: Arc<dyn Fn() -> Arc<Redactor> + Send + Sync>,
     /// Reads sources and destinations.
     pub checks: definitions::Checks,
+    /// Fetches API documents when workflows are deployed.
+    pub fetch: documents::Fetch,
     /// Makes this node see a change at once; the others notice the raised revision.
     pub reload: Reload,
     /// What this node's door has counted.

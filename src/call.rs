@@ -10,6 +10,7 @@ pub mod egress;
 mod exchange;
 mod failure;
 mod fetch;
+mod pinned;
 pub mod metrics;
 mod perform;
 mod permit;

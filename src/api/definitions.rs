@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Error, State, workflows};
 use crate::store::workflows::NewWorkflow;
-use crate::workflow::Fault;
 use crate::workflow::document::{self, Node, TEXT_BYTES_MAX};
+use crate::workflow::{Documents, Fault};
 
 /// Most files in a directory of definitions.
 const FILES_MAX: usize = 10_000;
@@ -199,22 +199,27 @@ fn paths(directory: &Path, wanted: fn(&Path) -> bool) -> Result<Vec<PathBuf>, Re
     Ok(paths)
 }
 
-/// Reads and checks all definitions below a directory, one document in each file.
+/// Reads and checks all definitions below a directory, one document in each file, without the API
+/// documents that its workflows name.
 ///
 /// # Errors
 /// Everything that is wrong in any of them.
 pub fn read(directory: &Path, checks: &Checks) -> Result<Vec<Defined>, ReadError> {
-    check(files(directory)?, checks)
+    check(files(directory)?, checks, &Documents::default())
 }
 
-/// Checks files as one set.
+/// Checks files as one set, with the API documents that its workflows name.
 ///
 /// # Errors
 /// Everything that is wrong in any of them.
-pub fn check(files: Vec<File>, checks: &Checks) -> Result<Vec<Defined>, ReadError> {
+pub fn check(
+    files: Vec<File>,
+    checks: &Checks,
+    documents: &Documents,
+) -> Result<Vec<Defined>, ReadError> {
     let (mut set, mut faults) = (Vec::new(), Vec::new());
     for File { path, text } in files {
-        match definition(text, checks) {
+        match definition(text, checks, documents) {
             Ok(definition) => set.push(Defined { path, definition }),
             Err(found) => {
                 let placed = |fault| FileFault {
@@ -291,11 +296,15 @@ fn text(path: &Path) -> Result<String, ReadError> {
 ///
 /// # Errors
 /// Everything wrong in it.
-pub fn definition(text: String, checks: &Checks) -> Result<Definition, Vec<Fault>> {
+pub fn definition(
+    text: String,
+    checks: &Checks,
+    documents: &Documents,
+) -> Result<Definition, Vec<Fault>> {
     let node = document::read(&text).map_err(|fault| vec![fault])?;
     let has = |name: &str| node.get(name).is_some();
     match (has("document"), has("source"), has("destination")) {
-        (true, false, false) => workflows::read(&text).map(Definition::Workflow),
+        (true, false, false) => workflows::read(&text, documents).map(Definition::Workflow),
         (false, true, false) => Ok(Definition::Source((checks.source)(&text)?, text)),
         (false, false, true) => Ok(Definition::Destination((checks.destination)(&text)?, text)),
         _ => Err(vec![unknown(&node)]),

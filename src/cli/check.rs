@@ -13,6 +13,7 @@ use super::client::Client;
 use crate::api::definitions::{self, File, FileFault, ReadError};
 use crate::server::reload::CHECKS;
 use crate::simulate;
+use crate::workflow::Documents;
 
 /// The environment in which what is missing is an error: nothing there may be half there.
 const STRICT: &str = "production";
@@ -97,7 +98,7 @@ impl Check {
         };
         let mut findings: Vec<_> = self.missing(&files).await?;
         findings.extend(tests.iter().flat_map(of_tests).map(error));
-        match definitions::check(files, &CHECKS) {
+        match definitions::check(files, &CHECKS, &Documents::default()) {
             Ok(_) => {}
             Err(ReadError::Faults(faults)) => findings.extend(faults.into_iter().map(error)),
             Err(error) => return Ok(super::usage(&error.into())),

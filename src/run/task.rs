@@ -4,6 +4,7 @@
 //! task also hears how the tasks inside it ended.
 
 pub(super) mod call;
+pub(super) mod function;
 pub(super) mod listen;
 pub(super) mod wait;
 pub(super) mod r#try;
@@ -12,7 +13,7 @@ mod r#do;
 mod emit;
 mod r#for;
 mod fork;
-pub(super) mod function;
+mod openapi;
 mod parallel;
 mod raise;
 mod request;
@@ -35,7 +36,7 @@ pub(super) fn begin(run: &mut Run, id: FrameId) -> Result<(), Fault> {
     };
     let task = Arc::clone(&frame.task);
     match &task.kind {
-        Kind::Call(call) => call::begin(run, id, call),
+        Kind::Call(_) | Kind::OpenApi(_) => call::begin(run, id),
         Kind::Do(tasks) => {
             r#do::begin(run, id, tasks);
             Ok(())

@@ -18,6 +18,7 @@ use super::{Settings, World};
 use crate::api;
 use crate::api::definitions::plan::{self, Mode};
 use crate::api::definitions::{self, Checks};
+use crate::api::documents;
 use crate::call;
 use crate::run::named_secrets;
 use crate::secret::{Keyring, SealContext, Sealed};
@@ -145,7 +146,11 @@ pub const CHECKS: Checks = Checks {
 /// Every fault in every file, with file, line and column; nothing is changed then.
 pub async fn apply(world: &World, dir: &Path) -> anyhow::Result<()> {
     let directory = dir.to_owned();
-    let read = move || definitions::read(&directory, &CHECKS);
+    let files = tokio::task::spawn_blocking(move || definitions::files(&directory)).await??;
+    let texts = files.iter().map(|file| file.text.as_str());
+    let fetch = fetch(&world.destinations);
+    let documents = documents::of(&world.store, &fetch, &world.work, texts).await;
+    let read = move || definitions::check(files, &CHECKS, &documents);
     // Definitions are compiled where stacks are deep enough.
     let set = world.work.spawn(async move { read() }).await??;
     let plan = plan::apply(&world.store, set, Mode::default()).await?;
@@ -157,6 +162,15 @@ pub async fn apply(world: &World, dir: &Path) -> anyhow::Result<()> {
         tracing::info!(dir = %dir.display(), action = line.action.word(), "{}", line.subject);
     }
     Ok(())
+}
+
+/// Fetches API documents as any call is made.
+fn fetch(destinations: &Arc<call::Destinations>) -> documents::Fetch {
+    let destinations = Arc::clone(destinations);
+    Arc::new(move |uri| {
+        let destinations = Arc::clone(&destinations);
+        Box::pin(async move { destinations.document(&uri).await })
+    })
 }
 
 /// Watches the revision and, where there is one, the definitions directory.
@@ -243,6 +257,7 @@ pub fn api_parts(world: &Arc<World>, settings: &Settings) -> api::Parts {
         secrets: named_secrets(&world.secrets),
         redactor: super::redactor(&world.secrets),
         checks: CHECKS,
+        fetch: fetch(&world.destinations),
         reload: Arc::new(move || {
             let world = Arc::clone(&reload);
             Box::pin(async move { all(&world).await })

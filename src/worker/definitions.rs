@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use crate::store::workflows::Workflow;
 use crate::store::{self, Store};
 use crate::trigger::Triggers;
-use crate::workflow::{self, Definition};
+use crate::workflow::{self, Definition, Documents};
 
 /// Compiled definitions by workflow id, and the triggers of the active ones.
 pub struct Definitions {
@@ -59,7 +60,7 @@ impl Definitions {
         let mut latest = HashMap::new();
         let mut active = Vec::new();
         for deployed in self.store.deployed_workflows().await? {
-            let Some(definition) = self.compile(deployed.id, &deployed.text) else {
+            let Some(definition) = self.compile(&deployed) else {
                 continue;
             };
             let document = &definition.document;
@@ -99,8 +100,8 @@ impl Definitions {
         if let Some(definition) = self.known(id) {
             return Ok(Some(definition));
         }
-        let text = self.store.workflow_text(id).await?;
-        Ok(text.and_then(|text| self.compile(id, &text)))
+        let stored = self.store.workflow_by_id(id).await?;
+        Ok(stored.and_then(|stored| self.compile(&stored)))
     }
 
     fn known(&self, id: i32) -> Option<Arc<Definition>> {
@@ -111,11 +112,13 @@ impl Definitions {
             .cloned()
     }
 
-    fn compile(&self, id: i32, text: &str) -> Option<Arc<Definition>> {
+    fn compile(&self, stored: &Workflow) -> Option<Arc<Definition>> {
+        let id = stored.id;
         if let Some(definition) = self.known(id) {
             return Some(definition);
         }
-        match workflow::parse(text) {
+        let documents = Documents::pinned(stored.pins.as_deref().unwrap_or_default());
+        match workflow::parse_with(&stored.text, &documents) {
             Ok(definition) => {
                 let definition = Arc::new(definition);
                 let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);

@@ -13,6 +13,7 @@ mod events;
 mod field;
 mod function;
 mod identity;
+mod openapi;
 mod schedule;
 mod task;
 
@@ -20,6 +21,7 @@ use std::rc::Rc;
 
 use super::definition::Definition;
 use super::document::{Object, Place};
+use super::openapi::{Documents, pins_json};
 use crate::expression::Value;
 
 use components::Components;
@@ -40,6 +42,8 @@ const STANDARD_VARIABLES: [&str; 8] = [
 #[derive(Clone)]
 struct Context<'a> {
     components: &'a Components<'a>,
+    /// What is known of API documents.
+    documents: &'a Documents,
     /// The whole document, from which tasks share their part.
     value: &'a Value,
     /// Names, without `$`, that expressions may use here.
@@ -49,10 +53,11 @@ struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    fn new(components: &'a Components<'a>, value: &'a Value) -> Self {
+    fn new(components: &'a Components<'a>, value: &'a Value, documents: &'a Documents) -> Self {
         let variables = STANDARD_VARIABLES.map(str::to_owned).to_vec();
         Self {
             components,
+            documents,
             value,
             variables: Rc::new(variables),
             retried: false,
@@ -79,7 +84,7 @@ impl<'a> Context<'a> {
 }
 
 /// Compiles a whole document.
-pub fn definition(root: &Place<'_>) -> Option<Definition> {
+pub fn definition(root: &Place<'_>, documents: &Documents) -> Option<Definition> {
     let value = root.value();
     let object = root.object()?;
     if let Some(version) = old_version(&object) {
@@ -92,7 +97,7 @@ pub fn definition(root: &Place<'_>) -> Option<Definition> {
         .required("document")
         .and_then(|place| identity::document(&place));
     let components = Components::of(object.optional("use").as_ref());
-    let context = Context::new(&components, &value);
+    let context = Context::new(&components, &value, documents);
     let input = data::input(&object, &context);
     let output = data::output(&object, &context);
     let timeout = field::timeout(object.optional("timeout").as_ref(), &context);
@@ -115,6 +120,7 @@ pub fn definition(root: &Place<'_>) -> Option<Definition> {
         timeout,
         schedule,
         secrets: components.secrets.clone(),
+        pins: pins_json(components.pins.take()),
         functions: functions?,
         tasks: tasks?,
         value,

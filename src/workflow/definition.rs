@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::openapi::Operation;
 use crate::expression::{Expression, Template, Value};
 
 pub use events::{
@@ -31,6 +32,8 @@ pub struct Definition {
     pub schedule: Option<Schedule>,
     /// Names of `use.secrets`.
     pub secrets: Vec<String>,
+    /// The operations of API documents it calls, to be stored with it.
+    pub pins: Option<Vec<u8>>,
     /// `use.functions`, by name.
     pub functions: BTreeMap<String, Arc<Task>>,
     /// The top-level `do`.
@@ -163,6 +166,8 @@ pub enum Kind {
     Function(Box<FunctionCall>),
     /// `listen`.
     Listen(Box<Listen>),
+    /// `call: openapi`.
+    OpenApi(Box<OpenApiCall>),
     /// `raise`.
     Raise(Box<Raise>),
     /// `set`.
@@ -318,6 +323,25 @@ pub struct HttpCall {
     pub redirect: bool,
     /// Whether a `try` around this call has a retry policy of its own, so that the destination's
     /// does not apply (one layer retries).
+    pub retried: bool,
+}
+
+/// `call: openapi` with its arguments.
+#[derive(Debug)]
+pub struct OpenApiCall {
+    /// `operationId`.
+    pub operation_id: String,
+    /// The operation as it was at deployment; none where nobody has read the document.
+    pub operation: Option<Arc<Operation>>,
+    /// `parameters`.
+    pub parameters: Option<Template>,
+    /// `authentication`; `use.authentications` resolved.
+    pub authentication: Option<Authentication>,
+    /// `output`.
+    pub output: HttpOutput,
+    /// `redirect`.
+    pub redirect: bool,
+    /// As [`HttpCall::retried`].
     pub retried: bool,
 }
 

@@ -42,6 +42,7 @@ fn inside(task: &Task) -> Vec<&[Arc<Task>]> {
         Kind::Call(_)
         | Kind::Emit(_)
         | Kind::Function(_)
+        | Kind::OpenApi(_)
         | Kind::Raise(_)
         | Kind::Set(_)
         | Kind::Switch(_)

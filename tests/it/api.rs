@@ -98,6 +98,7 @@ pub async fn parts(database: &Database, keyring: Arc<Keyring>) -> Parts {
         secrets: Arc::new(|_| None::<Value>),
         redactor: Arc::new(|| Arc::new(Redactor::default())),
         checks: checks(),
+        fetch: Arc::new(|_| Box::pin(async { Err("nothing is fetched here".to_owned()) })),
         reload: Arc::new(|| Box::pin(async { Ok(()) })),
         door: Arc::new(|| json!({"received": 0})),
         tasks_max: 10_000,

@@ -235,7 +235,8 @@ do:
     2:45 /use/authentications/good/basic/use: `use.secrets` has no `login` (add `login` to
         `use.secrets`)
     4:13 /do/0/a/call: there is no function `htp` (did you mean `http`?)
-    5:13 /do/1/b/call: `call: openapi` is not supported by this version yet
+    5:28 /do/1/b/with: `document` is missing here
+    5:28 /do/1/b/with: `operationId` is missing here
     6:34 /do/2/c/with/method: `FETCH IT` is no method of HTTP (write GET, POST, PUT, …)
     6:54 /do/2/c/with/endpoint: `/orders` is no address that can be called (write
         https://host/path, or destination://name/path)

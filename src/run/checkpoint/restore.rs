@@ -78,10 +78,7 @@ impl Run {
         let (parent, slot) = (stored.parent, stored.slot);
         let task = match (parent, &self.root) {
             (ROOT, Some(list)) => self.definition.tasks.tasks.get(list.position().0).cloned(),
-            _ => self.frames.get(&parent).and_then(|it| match &it.task.kind {
-                Kind::Function(call) => self.definition.functions.get(&call.name).cloned(),
-                _ => it.inside(slot),
-            }),
+            _ => self.frames.get(&parent).and_then(|it| it.inside(slot)),
         };
         let task = task.filter(|task| *task.reference == *stored.reference);
         let raw_input = table.get(stored.raw_input)?;
@@ -118,7 +115,7 @@ impl Run {
                 }
             }
             State::Listen(_) => self.listens += 1,
-            State::Passing | State::Do(_) | State::For(_) | State::Function(_) | State::Fork(_) => {
+            State::Passing | State::Do(_) | State::For(_) | State::Fork(_) | State::Function(_) => {
             }
         }
     }
@@ -134,9 +131,9 @@ fn state(run: &Run, frame: &Frame, stored: &StoredState, table: &Table) -> Resul
                 first_attempt_at,
                 not_before,
             },
-            Kind::Call(call),
+            Kind::Call(_) | Kind::OpenApi(_),
         ) => State::Call(Call {
-            request: task::call::request(run, frame, call)
+            request: task::call::request(run, frame)
                 .map_err(|_| unfit("a request cannot be made again"))?,
             attempts: *attempts,
             spent: *spent,
@@ -156,15 +153,15 @@ fn state(run: &Run, frame: &Frame, stored: &StoredState, table: &Table) -> Resul
                 index: *index,
             })
         }
-        (StoredState::Function, Kind::Function(call)) => {
-            State::Function(task::function::nest(frame, call))
-        }
         (StoredState::Fork { .. }, Kind::Fork(_) | Kind::For(_)) => {
             State::Fork(branches(frame, stored, table)?)
         }
         (StoredState::Listen(open), Kind::Listen(task)) => {
             State::Listen(Box::new(ear::restored(frame, task, open, table)?))
         }
+        (StoredState::Function, Kind::Function(call)) => State::Function(
+            task::function::called(run, frame, call).map_err(|_| unfit("a function is gone"))?,
+        ),
         (_, Kind::Try(_)) => State::Try(Box::new(attempt(frame, stored, table)?)),
         _ => {
             let reference = &frame.task.reference;

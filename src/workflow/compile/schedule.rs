@@ -3,6 +3,7 @@
 use super::components::Components;
 use super::{Context, events, unsupported};
 use crate::expression::Value;
+use crate::workflow::Documents;
 use crate::workflow::definition::{Read, Schedule};
 use crate::workflow::document::Place;
 
@@ -25,8 +26,8 @@ pub fn schedule(place: &Place<'_>) -> Option<Schedule> {
     object.finish();
     let read = read.map_or(Some(Read::Envelope), |place| events::read(&place));
     // There is no run yet whose variables its filters could look at.
-    let nothing = (Components::default(), Value::null());
-    let context = Context::new(&nothing.0, &nothing.1);
+    let nothing = (Components::default(), Value::null(), Documents::default());
+    let context = Context::new(&nothing.0, &nothing.1, &nothing.2);
     let events = on.and_then(|place| events::strategy(&place, &context));
     Some(Schedule::On {
         events: events?,
