@@ -29,8 +29,10 @@ pub mod events;
 pub mod ledger;
 pub mod revision;
 pub mod runs;
+pub mod schedules;
 pub mod secrets;
 pub mod sources;
+pub mod timetables;
 pub mod workflows;
 
 use std::time::Duration;

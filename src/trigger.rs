@@ -15,6 +15,7 @@ use crate::workflow::definition::{AttributeFilter, EventFilter, Read, Schedule};
 mod envelope;
 mod filter;
 mod index;
+pub mod timetable;
 
 pub use envelope::envelope;
 

@@ -1,4 +1,4 @@
-//! The loops: append, route, claim, execute, settle, timers, sweep, heartbeat.
+//! The loops: append, schedule, route, claim, execute, settle, timers, sweep, heartbeat.
 //!
 //! Each loop owns its connection and repeats one stage on batches; none ever ends on an error.
 //! First start, restart and second node are one code path: whatever is in the tables is taken up.
@@ -11,6 +11,7 @@ pub mod execute;
 pub mod flight;
 pub mod metrics;
 pub mod route;
+pub mod schedule;
 pub mod session;
 pub mod settle;
 pub mod sweep;
@@ -42,6 +43,7 @@ const APPEND_LANE: usize = 0;
 const ROUTE_LANE: usize = 100;
 const SETTLE_LANE: usize = 200;
 const SWEEP_LANE: usize = 300;
+const SCHEDULE_LANE: usize = 400;
 
 /// Settings of the loops.
 #[derive(Clone, Debug, Deserialize)]
@@ -220,9 +222,11 @@ impl Worker {
         };
         this.heartbeat(&node, &config);
         this.session.opened().await;
-        let events = this.append_loops(append_queue, &config);
+        let (router, events) = mpsc::channel(config.route_queue_events_max);
+        this.append_loops(append_queue, &config, &router);
         if roles.work {
             this.work_loops(events, (settle_queue, &config), work);
+            this.schedule_loop(router);
         }
         this
     }
@@ -254,8 +258,8 @@ impl Worker {
         &self,
         queue: append::Queue,
         config: &Config,
-    ) -> mpsc::Receiver<append::Appended> {
-        let (router, events) = mpsc::channel(config.route_queue_events_max);
+        router: &mpsc::Sender<append::Appended>,
+    ) {
         let queue = Arc::new(queue);
         for number in 0..config.append_connections {
             let (queue, router) = (Arc::clone(&queue), router.clone());
@@ -264,7 +268,14 @@ impl Worker {
                 append::run(queue, link.await, router).await
             }));
         }
-        events
+    }
+
+    fn schedule_loop(&self, router: mpsc::Sender<append::Appended>) {
+        let shared = Arc::clone(&self.shared);
+        let link = self.counting("schedule", SCHEDULE_LANE);
+        self.keep(tokio::spawn(async move {
+            schedule::run(shared, link.await, router).await
+        }));
     }
 
     fn work_loops(

@@ -3,10 +3,10 @@
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
-use super::{Error, Store, append, claim, fire, load, route, sessions, settle, sweep};
+use super::{Error, Store, append, claim, fire, load, route, schedules, sessions, settle, sweep};
 
 /// All hot statements.
-pub const STATEMENTS: [(&str, &str); 13] = [
+pub const STATEMENTS: [(&str, &str); 16] = [
     ("append", append::APPEND),
     ("find", append::FIND),
     ("route", route::ROUTE),
@@ -20,6 +20,9 @@ pub const STATEMENTS: [(&str, &str); 13] = [
     ("fire", fire::FIRE),
     ("close", sessions::CLOSE),
     ("sweep", sweep::SWEEP),
+    ("due", schedules::DUE),
+    ("rest", schedules::REST),
+    ("tick", schedules::TICK),
 ];
 
 /// Runs a hot statement as a [`super::Link`] would, rolls it back, and returns its plan with

@@ -12,6 +12,7 @@ mod field;
 mod identity;
 mod schedule;
 mod task;
+mod timetable;
 
 use std::rc::Rc;
 
@@ -85,17 +86,23 @@ pub fn definition(root: &Place<'_>) -> Option<Definition> {
         root.fault_with(message, hint);
         return None;
     }
-    let document = object
-        .required("document")
-        .and_then(|place| identity::document(&place));
+    let document = object.required("document");
+    let metadata = document.as_ref().and_then(identity::metadata);
+    let document = document.and_then(|place| identity::document(&place));
     let components = Components::of(object.optional("use").as_ref());
     let context = Context::new(&components, &value);
     let input = data::input(&object, &context);
     let output = data::output(&object, &context);
     let timeout = field::timeout(object.optional("timeout").as_ref(), &context);
-    let schedule = object
-        .optional("schedule")
-        .and_then(|place| schedule::schedule(&place));
+    let policy = metadata.and_then(|metadata| metadata.optional("schedule"));
+    let schedule = match (object.optional("schedule"), policy) {
+        (Some(place), policy) => schedule::schedule(&place, policy.as_ref()),
+        (None, Some(policy)) => {
+            schedule::not_timed(&policy);
+            None
+        }
+        (None, None) => None,
+    };
     if let Some(place) = object.optional("evaluate") {
         evaluate(&place);
     }

@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use crate::expression::{Expression, Template, Value};
 
+mod timetable;
+
+pub use timetable::{CatchUp, Cron, Overlap, Timetable, When};
+
 /// A checked, compiled workflow.
 #[derive(Debug)]
 pub struct Definition {
@@ -75,7 +79,7 @@ pub struct Timeout {
     pub after: Span,
 }
 
-/// `schedule`: this version starts runs on events; the other kinds have their place here.
+/// `schedule`: what starts runs besides a manual call.
 #[derive(Clone, Debug)]
 pub enum Schedule {
     /// `on.one`: each matching event starts a run with `[event]` as input.
@@ -85,6 +89,8 @@ pub enum Schedule {
         /// What of the event the run gets.
         read: Read,
     },
+    /// `cron`, `every` or `after`: time starts runs, with `{}` as input.
+    Time(Box<Timetable>),
 }
 
 /// `schedule.read`: what of an event a run has in its input.

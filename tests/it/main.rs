@@ -31,6 +31,8 @@ mod replay;
 mod run;
 mod run_catch;
 mod run_journal;
+mod schedule_runs;
+mod schedules;
 mod secrets;
 mod signatures;
 mod store_append;
