@@ -26,6 +26,7 @@ pub mod api_keys;
 pub mod deployments;
 pub mod destinations;
 pub mod events;
+pub mod gates;
 pub mod ledger;
 pub mod revision;
 pub mod runs;

@@ -14,6 +14,7 @@ use crate::workflow::definition::{AttributeFilter, EventFilter, Read, Schedule};
 
 mod envelope;
 mod filter;
+pub mod gate;
 mod index;
 pub mod timetable;
 

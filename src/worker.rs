@@ -9,6 +9,7 @@ pub mod definitions;
 pub mod endings;
 pub mod execute;
 pub mod flight;
+pub mod gate;
 pub mod metrics;
 pub mod route;
 pub mod schedule;
@@ -120,6 +121,7 @@ pub struct Shared {
     session: Arc<Session>,
     settler: settle::Settler,
     timers: timers::Timers,
+    gates: gate::Gates,
     wake_claims: Notify,
     /// Whether ready runs wait for places: then new ones queue up behind them.
     backlog: AtomicBool,
@@ -203,6 +205,7 @@ impl Worker {
             session: Arc::clone(&session),
             settler,
             timers: timers::Timers::default(),
+            gates: gate::Gates::new(parts.store),
             wake_claims: Notify::new(),
             backlog: AtomicBool::new(false),
             held: Held::default(),
@@ -318,6 +321,7 @@ impl Worker {
             sweep::run(swept, link.await, config).await
         }));
         self.keep(tokio::spawn(sweep::partitions(store.clone())));
+        self.keep(tokio::spawn(gate::run(Arc::clone(shared))));
     }
 
     fn keep(&self, task: JoinHandle<()>) {

@@ -262,6 +262,12 @@ impl<'a> Live<'a> {
             error: error.map(hide),
         };
         let settlement = self.settlement(next);
+        if self.definition.concurrency.is_some() {
+            // Its place goes to another run once it is known for sure that it has ended.
+            self.shared.settler.settle(settlement).await;
+            drop(lease);
+            return self.shared.gates.leave(self.run_id);
+        }
         self.shared
             .settler
             .send(Request::release(settlement, lease))

@@ -5,6 +5,8 @@ use prometheus::{
     Registry,
 };
 
+use crate::store::gates::Place;
+
 /// Buckets for how many items a transaction carries.
 const BATCH_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
@@ -34,6 +36,7 @@ pub struct Metrics {
     pub(super) swept: IntCounter,
     pub(super) ready_age_seconds: Gauge,
     pub(super) schedules: ScheduleMetrics,
+    gates: IntCounterVec,
     ended: IntCounterVec,
     run_seconds: HistogramVec,
 }
@@ -101,9 +104,20 @@ impl Metrics {
             )?,
             ready_age_seconds: age,
             schedules: ScheduleMetrics::new(registry)?,
+            gates: gates(registry)?,
             ended,
             run_seconds: seconds,
         })
+    }
+
+    /// Counts what a gate said to a run.
+    pub(super) fn gates(&self, place: Place) {
+        let outcome = match place {
+            Place::In => "entered",
+            Place::Waits => "queued",
+            Place::TurnedAway => "skipped",
+        };
+        self.gates.with_label_values(&[outcome]).inc();
     }
 
     /// Counts a run that has ended.
@@ -113,6 +127,19 @@ impl Metrics {
             .with_label_values(&[status])
             .observe(seconds);
     }
+}
+
+fn gates(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    let options = Opts::new(
+        "hookwright_gate_decisions_total",
+        "Claims of runs whose number is limited, by what came of them.",
+    );
+    let gates = IntCounterVec::new(options, &["outcome"])?;
+    for outcome in ["entered", "queued", "skipped"] {
+        gates.with_label_values(&[outcome]);
+    }
+    registry.register(Box::new(gates.clone()))?;
+    Ok(gates)
 }
 
 /// What the schedule loop counts.

@@ -199,7 +199,9 @@ async fn decide(
     // Runs that wait already come first.
     let at_once = shared.session.is_live() && !shared.backlog.load(Ordering::Acquire);
     for start in &mut starts {
-        if start.definition.is_some() && at_once {
+        // Runs that are limited in number have to ask first, which is the claim loop's.
+        let unlimited = |definition: &Arc<Definition>| definition.concurrency.is_none();
+        if start.definition.as_ref().is_some_and(unlimited) && at_once {
             start.claimed = executor
                 .slot()
                 .map(|slot| (shared.session.next_claim_id(), slot));

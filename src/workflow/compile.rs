@@ -7,6 +7,7 @@
 mod call;
 mod catch;
 mod components;
+mod concurrency;
 mod data;
 mod field;
 mod identity;
@@ -94,6 +95,9 @@ pub fn definition(root: &Place<'_>) -> Option<Definition> {
     let input = data::input(&object, &context);
     let output = data::output(&object, &context);
     let timeout = field::timeout(object.optional("timeout").as_ref(), &context);
+    let concurrency = metadata
+        .as_ref()
+        .and_then(|metadata| concurrency::concurrency(metadata, &context));
     let policy = metadata.and_then(|metadata| metadata.optional("schedule"));
     let schedule = match (object.optional("schedule"), policy) {
         (Some(place), policy) => schedule::schedule(&place, policy.as_ref()),
@@ -117,6 +121,7 @@ pub fn definition(root: &Place<'_>) -> Option<Definition> {
         output,
         timeout,
         schedule,
+        concurrency,
         secrets: components.secrets.clone(),
         tasks: tasks?,
         value,

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use crate::expression::{Expression, Template, Value};
 
+mod concurrency;
 mod timetable;
 
+pub use concurrency::{Concurrency, OnLimit, PRIORITY_MAX, Priority};
 pub use timetable::{CatchUp, Cron, Overlap, Timetable, When};
 
 /// A checked, compiled workflow.
@@ -23,6 +25,8 @@ pub struct Definition {
     pub timeout: Option<Timeout>,
     /// What starts runs besides a manual call.
     pub schedule: Option<Schedule>,
+    /// How many runs may be open at once, where that is limited.
+    pub concurrency: Option<Concurrency>,
     /// Names of `use.secrets`.
     pub secrets: Vec<String>,
     /// The top-level `do`.

@@ -11,6 +11,7 @@ mod api_events;
 mod api_runs;
 mod api_secrets;
 mod call;
+mod concurrency;
 mod config;
 mod container;
 mod dedupe;
