@@ -4,6 +4,7 @@
 //! First start, restart and second node are one code path: whatever is in the tables is taken up.
 
 pub mod append;
+pub mod checkpoint;
 pub mod claim;
 pub mod definitions;
 pub mod endings;
@@ -15,6 +16,7 @@ pub mod route;
 pub mod schedule;
 pub mod session;
 pub mod settle;
+mod spacing;
 pub mod sweep;
 pub mod timers;
 
@@ -58,6 +60,9 @@ pub struct Config {
     pub append_batch_events_max: usize,
     /// Connections that append.
     pub append_connections: usize,
+    /// Least time from the beginning of a batch of a stage to that of the next, in milliseconds,
+    /// unless a batch is full or the last one held a single event.
+    pub batch_spacing_ms: u64,
     /// How long a sender waits for the commit, in milliseconds.
     pub append_timeout_ms: u64,
     /// Events handed from the writer to the router in memory; beyond it they are read back.
@@ -120,7 +125,8 @@ pub struct Shared {
     metrics: Arc<Metrics>,
     session: Arc<Session>,
     settler: settle::Settler,
-    timers: timers::Timers,
+    checkpoints: checkpoint::Checkpoints,
+    timers: Arc<timers::Timers>,
     gates: gate::Gates,
     wake_claims: Notify,
     /// Whether ready runs wait for places: then new ones queue up behind them.
@@ -192,7 +198,8 @@ impl Worker {
         let endings = Arc::new(Endings::default());
         let session = Arc::new(Session::new(Duration::from_millis(config.self_fence_ms)));
         let (appender, append_queue) = append::channel(&config, &parts.metrics);
-        let (settler, settle_queue) = settle::channel();
+        let (settler, settle_queue) = settle::channel(&config);
+        let (checkpoints, checkpoint_queue) = checkpoint::channel();
         let store = parts.store.clone();
         let node = parts.node.clone();
         let shared = Arc::new(Shared {
@@ -204,7 +211,8 @@ impl Worker {
             metrics: parts.metrics,
             session: Arc::clone(&session),
             settler,
-            timers: timers::Timers::default(),
+            checkpoints,
+            timers: Arc::default(),
             gates: gate::Gates::new(parts.store),
             wake_claims: Notify::new(),
             backlog: AtomicBool::new(false),
@@ -230,6 +238,8 @@ impl Worker {
         if roles.work {
             this.work_loops(events, (settle_queue, &config), work);
             this.schedule_loop(router);
+            let link = this.store.link("checkpoint");
+            this.keep(tokio::spawn(checkpoint::run(checkpoint_queue, link)));
         }
         this
     }
@@ -290,18 +300,27 @@ impl Worker {
         let (shared, executor) = (&self.shared, &self.executor);
         let queue = Arc::new(settle_queue);
         for number in 0..config.settle_connections {
-            let (endings, metrics) = (Arc::clone(&self.endings), Arc::clone(&shared.metrics));
+            let books = settle::Books {
+                endings: Arc::clone(&self.endings),
+                timers: Arc::clone(&shared.timers),
+                metrics: Arc::clone(&shared.metrics),
+            };
             let (queue, link) = (
                 Arc::clone(&queue),
                 self.counting("settle", SETTLE_LANE + number),
             );
             self.keep(tokio::spawn(async move {
-                settle::run(queue, link.await, endings, metrics).await
+                settle::run(queue, link.await, books).await
             }));
         }
         let (routed, runs) = (Arc::clone(shared), executor.clone());
         let link = self.counting("route", ROUTE_LANE);
-        self.keep(work.spawn(async move { route::run(routed, runs, link.await, events).await }));
+        let spacing_ms = config.batch_spacing_ms;
+        self.keep(
+            work.spawn(
+                async move { route::run(routed, runs, link.await, events, spacing_ms).await },
+            ),
+        );
         let (store, config) = (&self.store, Arc::clone(config));
         self.keep(work.spawn(claim::run(
             Arc::clone(shared),

@@ -19,7 +19,7 @@ use super::{Error, State, bodies, starts};
 use crate::expression::Value;
 use crate::id::Id;
 use crate::problem::Problem;
-use crate::run::{Attempt, Change, Entry, Record, Run, Surroundings, entry};
+use crate::run::{Attempt, Record, Run, Surroundings, entry};
 use crate::store::runs::{RunFilter, RunLine, Status, StoredRun};
 use crate::store::workflows::Workflow;
 use crate::worker::route;
@@ -368,6 +368,7 @@ async fn requested(state: &State, id: Id) -> Result<Response, Error> {
 
 /// What a replayed run says of itself.
 struct Told {
+    started_at: Option<Timestamp>,
     tasks: Vec<ShownTask>,
     missing: Option<String>,
 }
@@ -397,7 +398,7 @@ fn told(
         output: stored.output.as_deref().and_then(raw),
         error: stored.error.as_deref().and_then(raw),
         created_at,
-        started_at: started.then_some(created_at),
+        started_at: started.then(|| told.started_at.unwrap_or(created_at)),
         ended_at: line.ended_at,
         tasks: told.tasks,
         tasks_missing: told.missing,
@@ -411,6 +412,7 @@ fn replay(
     input: Value,
 ) -> Told {
     let missing = |why: String| Told {
+        started_at: None,
         tasks: Vec::new(),
         missing: Some(why),
     };
@@ -420,24 +422,24 @@ fn replay(
     if stored.line.status == Status::Pending {
         // Replaying would show what it is going to do, as if it had been done.
         return Told {
+            started_at: None,
             tasks: Vec::new(),
             missing: None,
         };
     }
-    let at = made_at(stored.line.id);
-    let mut entries = vec![Entry {
-        at,
-        change: Change::Started { input },
-    }];
+    let mut journal = Vec::new();
     for row in &stored.journal {
         match entry::decode(row) {
-            Ok(more) => entries.extend(more),
+            Ok(more) => journal.extend(more),
             Err(error) => return missing(error.to_string()),
         }
     }
+    let entries = entry::from_start(made_at(stored.line.id), input, journal);
+    let started_at = entries.first().map(|entry| entry.at);
     let run = Run::replay_recorded(definition, Arc::new(surroundings), entries);
     let tasks = run.records().iter().map(task).collect();
     Told {
+        started_at,
         tasks,
         missing: None,
     }

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::append::chain;
+use super::checkpoint::Since;
 use super::execute::{Begun, Executor, Slot};
 use super::session::CLAIM_COUNTER_MASK;
 use super::{Shared, gate, route};
@@ -161,7 +162,7 @@ async fn begun(shared: &Shared, loaded: Loaded, claim_id: i64) -> Result<Begun, 
         .map_err(|error| unreadable(format!("the workflow cannot be read: {error}")))?
         .ok_or_else(|| unreadable("the workflow of this run cannot be read".to_owned()))?;
     let mut journal = Vec::new();
-    let seq = i32::try_from(loaded.journal.len()).unwrap_or(i32::MAX);
+    let bytes = loaded.journal.iter().map(bytes::Bytes::len).sum();
     for row in &loaded.journal {
         journal.extend(entry::decode(row).map_err(|error| unreadable(error.to_string()))?);
     }
@@ -171,8 +172,10 @@ async fn begun(shared: &Shared, loaded: Loaded, claim_id: i64) -> Result<Begun, 
         claim_id,
         input: route::input(&loaded.event, loaded.target.is_some(), &definition),
         definition,
+        checkpoint: loaded.checkpoint,
+        since: Since::loaded(loaded.journal.len(), bytes),
         journal,
-        seq,
+        seq: loaded.seq,
         event_id: loaded.event.id,
     })
 }

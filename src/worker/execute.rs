@@ -7,18 +7,21 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Shared;
-use super::flight::Flight;
+use super::checkpoint::Since;
+use super::flight::{Flight, Place};
 use super::settle::Request;
 use crate::expression::Value;
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
-use crate::run::{Change, End, Entry, Pending, Run, Surroundings, entry};
+use crate::run::{Change, End, Entry, Pending, Run, Surroundings, Unfit, entry};
+use crate::store::checkpoints::Checkpoint;
 use crate::store::{Next, Settlement};
 use crate::workflow::Definition;
 
@@ -29,7 +32,17 @@ pub type Slot = OwnedSemaphorePermit;
 pub struct Lease {
     shared: Arc<Shared>,
     claim_id: i64,
+    /// Places at destinations, free when the last settlement is durable.
+    places: Vec<Place>,
     _slot: Slot,
+}
+
+impl Lease {
+    /// The same, holding these places as well.
+    fn with(mut self, places: Vec<Place>) -> Self {
+        self.places = places;
+        self
+    }
 }
 
 impl Drop for Lease {
@@ -51,8 +64,12 @@ pub struct Begun {
     pub definition: Arc<Definition>,
     /// Raw input of the workflow.
     pub input: Value,
-    /// Entries journaled so far.
+    /// What stands for the entries before those of `journal`.
+    pub checkpoint: Option<Bytes>,
+    /// Entries journaled so far, or since the checkpoint.
     pub journal: Vec<Entry>,
+    /// How much they are.
+    pub since: Since,
     /// Number of the next journal row.
     pub seq: i32,
     /// The event that started it, for the log.
@@ -103,6 +120,7 @@ impl Executor {
         let lease = Lease {
             shared: Arc::clone(&shared),
             claim_id: begun.claim_id,
+            places: Vec::new(),
             _slot: slot,
         };
         self.work.spawn(async move {
@@ -124,16 +142,23 @@ struct Live<'a> {
     claim_id: i64,
     seq: Arc<AtomicI32>,
     unsaved: Vec<Entry>,
+    since: Since,
+    has_checkpoint: bool,
     definition: Arc<Definition>,
     event_id: Id,
 }
 
 async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease) {
-    let mut live = Live::replay(shared, begun);
+    let lost = Lost::of(&begun);
+    let mut live = match Live::replay(shared, begun) {
+        Ok(live) => live,
+        Err(unfit) => return lost.replay_in_full(shared, &unfit, lease).await,
+    };
+    live.checkpoint();
     let mut flight = Flight::new(shared, live.run_id, live.claim_id);
     loop {
         let (effects, waits) = match live.run.pending() {
-            Pending::Ended(end) => return live.end(end, lease).await,
+            Pending::Ended(end) => return live.end(end, lease.with(flight.take_over())).await,
             Pending::Open { effects, waits } => (effects, waits),
         };
         let now = Timestamp::now();
@@ -151,10 +176,15 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease) {
             .iter()
             .filter(|effect| flight.may_start(effect, now))
             .collect();
-        if !due.is_empty() {
-            if !live.save().await || !shared.session.covers(live.claim_id) {
+        // Also where calls still fly: these may wait for the places of those that are over.
+        if !due.is_empty() || (flight.has_over() && !flight.is_empty()) {
+            let saved = live.save().await;
+            drop(flight.take_over());
+            if !saved || !shared.session.covers(live.claim_id) {
                 return;
             }
+        }
+        if !due.is_empty() {
             if let Some(next) = flight.park(&due, now) {
                 return live.release(next, lease).await;
             }
@@ -172,8 +202,9 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease) {
             .min();
         if flight.is_empty() {
             let Some(due_at) = wake_at else {
-                return live.end(stuck(), lease).await;
+                return live.end(stuck(), lease.with(flight.take_over())).await;
             };
+            let lease = lease.with(flight.take_over());
             return live.release(Next::Wait { due_at }, lease).await;
         }
         for change in flight.next(wake_at).await {
@@ -191,33 +222,74 @@ fn stuck() -> End {
 }
 
 impl<'a> Live<'a> {
-    fn replay(shared: &'a Arc<Shared>, begun: Begun) -> Self {
+    fn replay(shared: &'a Arc<Shared>, begun: Begun) -> Result<Self, Unfit> {
         let surroundings = Surroundings {
             id: begun.run_id,
             environment: Arc::clone(&shared.environment),
             secrets: Arc::clone(&shared.secrets),
             tasks_max: shared.tasks_max,
         };
-        let started = Entry {
-            at: created_at(begun.run_id),
-            change: Change::Started { input: begun.input },
+        let (definition, surroundings) = (Arc::clone(&begun.definition), Arc::new(surroundings));
+        let has_checkpoint = begun.checkpoint.is_some();
+        let mut unsaved = Vec::new();
+        let run = match begun.checkpoint {
+            Some(state) => {
+                let mut run = Run::restore(definition, surroundings, begun.input, &state)?;
+                begun.journal.into_iter().for_each(|entry| run.apply(entry));
+                run
+            }
+            None => {
+                let mut journal = begun.journal;
+                if journal.is_empty() && definition.concurrency.is_some() {
+                    // It may have waited for its place; its times count from here.
+                    unsaved.push(Entry {
+                        at: Timestamp::now(),
+                        change: Change::Started {
+                            input: Value::null(),
+                        },
+                    });
+                    journal.clone_from(&unsaved);
+                }
+                let created_at = created_at(begun.run_id);
+                let entries = entry::from_start(created_at, begun.input, journal);
+                Run::replay(definition, surroundings, entries)
+            }
         };
-        let entries = std::iter::once(started).chain(begun.journal);
-        let run = Run::replay(
-            Arc::clone(&begun.definition),
-            Arc::new(surroundings),
-            entries,
-        );
-        Self {
+        Ok(Self {
             shared,
             run,
             run_id: begun.run_id,
             workflow_id: begun.workflow_id,
             claim_id: begun.claim_id,
             seq: Arc::new(AtomicI32::new(begun.seq)),
-            unsaved: Vec::new(),
+            unsaved,
+            since: begun.since,
+            has_checkpoint,
             definition: begun.definition,
             event_id: begun.event_id,
+        })
+    }
+
+    /// Makes a checkpoint where one is due. Everything applied so far must be committed.
+    fn checkpoint(&mut self) {
+        if !self.since.is_due() {
+            return;
+        }
+        let Some(state) = self.run.checkpoint() else {
+            return self.since.refuse(0);
+        };
+        // What is hidden in the journal must not be seen here either, and replaced by stars it
+        // would not be what the journal says.
+        if !self.shared.redactor().is_clean(&state) {
+            return self.since.refuse(state.len());
+        }
+        if self.since.takes(state.len()) {
+            self.has_checkpoint = true;
+            self.shared.checkpoints.keep(Checkpoint {
+                run_id: self.run_id,
+                seq: self.seq.load(Ordering::Relaxed),
+                state,
+            });
         }
     }
 
@@ -234,13 +306,14 @@ impl<'a> Live<'a> {
         }
         let settlement = self.settlement(Next::Keep);
         self.seq.fetch_add(1, Ordering::Relaxed);
-        self.shared.settler.settle(settlement).await
+        let saved = self.shared.settler.settle(settlement).await;
+        if saved {
+            self.checkpoint();
+        }
+        saved
     }
 
     async fn release(&mut self, next: Next, lease: Lease) {
-        if let Next::Wait { due_at } = next {
-            self.shared.timers.expect(due_at);
-        }
         let settlement = self.settlement(next);
         self.shared
             .settler
@@ -255,6 +328,9 @@ impl<'a> Live<'a> {
             End::Cancelled => ("cancelled", None, None),
         };
         self.log(&end, status);
+        if self.has_checkpoint {
+            self.shared.checkpoints.forget(self.run_id);
+        }
         let hide = |text: Vec<u8>| self.shared.redactor().redact_json(text).into();
         let next = Next::Ended {
             status,
@@ -277,6 +353,7 @@ impl<'a> Live<'a> {
     fn settlement(&mut self, next: Next) -> Settlement {
         let entries = (!self.unsaved.is_empty()).then(|| {
             let encoded = entry::encode(&std::mem::take(&mut self.unsaved));
+            self.since.journaled(encoded.len());
             self.shared.redactor().redact_json(encoded).into()
         });
         Settlement {
@@ -336,7 +413,7 @@ pub(super) fn created_at(run_id: Id) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// What is needed to fault a run whose task panicked.
+/// What is needed to settle a run without driving it.
 struct Lost {
     run_id: Id,
     workflow_id: i32,
@@ -350,6 +427,23 @@ impl Lost {
             workflow_id: begun.workflow_id,
             claim_id: begun.claim_id,
         }
+    }
+
+    /// A checkpoint that cannot be used is removed and the run given back: whoever claims it next
+    /// reads its whole journal.
+    async fn replay_in_full(&self, shared: &Shared, unfit: &Unfit, lease: Lease) {
+        tracing::warn!(run.id = %self.run_id, %unfit, "a run is replayed from its whole journal");
+        shared.checkpoints.discard(self.run_id).await;
+        let settlement = Settlement {
+            run_id: self.run_id,
+            workflow_id: self.workflow_id,
+            claim_id: self.claim_id,
+            seq: i32::MAX,
+            entries: None,
+            next: Next::Ready { destination_id: 0 },
+        };
+        let request = Request::release(settlement, lease);
+        shared.settler.send(request).await;
     }
 
     /// A panic is a fault of ours: the run is faulted with it, so that it is seen and not tried

@@ -10,7 +10,9 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::append::chain;
 use super::execute::Lease;
-use super::{Endings, Metrics};
+use super::spacing::Spacing;
+use super::timers::Timers;
+use super::{Config, Endings, Metrics};
 use crate::id::Id;
 use crate::store::{self, Link, Next, Settlement};
 
@@ -49,13 +51,14 @@ pub struct Settler {
 }
 
 /// What the settler's tasks take from.
-pub struct Queue(Mutex<mpsc::Receiver<Request>>);
+pub struct Queue(Mutex<(mpsc::Receiver<Request>, Spacing)>);
 
 /// Makes the two ends of the settler's queue.
 #[must_use]
-pub fn channel() -> (Settler, Queue) {
+pub fn channel(config: &Config) -> (Settler, Queue) {
     let (queue, requests) = mpsc::channel(QUEUE_RUNS_MAX);
-    (Settler { queue }, Queue(Mutex::new(requests)))
+    let spacing = Spacing::new(config.batch_spacing_ms);
+    (Settler { queue }, Queue(Mutex::new((requests, spacing))))
 }
 
 impl Settler {
@@ -79,13 +82,32 @@ impl Settler {
     }
 }
 
+/// Who hears of what was settled.
+#[derive(Clone)]
+pub struct Books {
+    /// Of runs that have ended.
+    pub endings: Arc<Endings>,
+    /// Of runs that wait.
+    pub timers: Arc<Timers>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+}
+
 /// Runs one settler task until every [`Settler`] is gone.
-pub async fn run(queue: Arc<Queue>, mut link: Link, endings: Arc<Endings>, metrics: Arc<Metrics>) {
+pub async fn run(queue: Arc<Queue>, mut link: Link, books: Books) {
+    let Books {
+        endings,
+        timers,
+        metrics,
+    } = books;
     let mut batch = Vec::with_capacity(BATCH_RUNS_MAX);
     loop {
         let taken = {
-            let mut requests = queue.0.lock().await;
-            requests.recv_many(&mut batch, BATCH_RUNS_MAX).await
+            let (requests, spacing) = &mut *queue.0.lock().await;
+            spacing.wait(requests.len(), BATCH_RUNS_MAX).await;
+            let taken = requests.recv_many(&mut batch, BATCH_RUNS_MAX).await;
+            spacing.begun(taken);
+            taken
         };
         if taken == 0 {
             return;
@@ -107,8 +129,11 @@ pub async fn run(queue: Arc<Queue>, mut link: Link, endings: Arc<Endings>, metri
             if let Some(settled) = settled {
                 let _gone = settled.send(kept);
             }
-            if matches!(settlement.next, Next::Ended { .. }) {
-                endings.ended(settlement.run_id);
+            match settlement.next {
+                Next::Ended { .. } => endings.ended(settlement.run_id),
+                // Not before the row is there: whoever looks for it earlier looks in vain.
+                Next::Wait { due_at } => timers.expect(due_at),
+                Next::Keep | Next::Ready { .. } => {}
             }
         }
     }
