@@ -23,6 +23,7 @@ pub mod partitions;
 pub mod plans;
 
 pub mod api_keys;
+pub mod batches;
 pub mod checkpoints;
 pub mod deployments;
 pub mod destinations;

@@ -4,6 +4,7 @@
 //! First start, restart and second node are one code path: whatever is in the tables is taken up.
 
 pub mod append;
+pub mod batch;
 pub mod checkpoint;
 pub mod claim;
 pub mod definitions;
@@ -47,6 +48,7 @@ const ROUTE_LANE: usize = 100;
 const SETTLE_LANE: usize = 200;
 const SWEEP_LANE: usize = 300;
 const SCHEDULE_LANE: usize = 400;
+const BATCH_LANE: usize = 401;
 
 /// Settings of the loops.
 #[derive(Clone, Debug, Deserialize)]
@@ -128,6 +130,7 @@ pub struct Shared {
     checkpoints: checkpoint::Checkpoints,
     timers: Arc<timers::Timers>,
     gates: gate::Gates,
+    batches: batch::Batches,
     wake_claims: Notify,
     /// Whether ready runs wait for places: then new ones queue up behind them.
     backlog: AtomicBool,
@@ -213,7 +216,8 @@ impl Worker {
             settler,
             checkpoints,
             timers: Arc::default(),
-            gates: gate::Gates::new(parts.store),
+            gates: gate::Gates::new(parts.store.clone()),
+            batches: batch::Batches::new(parts.store),
             wake_claims: Notify::new(),
             backlog: AtomicBool::new(false),
             held: Held::default(),
@@ -237,7 +241,7 @@ impl Worker {
         this.append_loops(append_queue, &config, &router);
         if roles.work {
             this.work_loops(events, (settle_queue, &config), work);
-            this.schedule_loop(router);
+            this.schedule_loops(router, work);
             let link = this.store.link("checkpoint");
             this.keep(tokio::spawn(checkpoint::run(checkpoint_queue, link)));
         }
@@ -283,7 +287,11 @@ impl Worker {
         }
     }
 
-    fn schedule_loop(&self, router: mpsc::Sender<append::Appended>) {
+    /// What starts runs beside events that come from outside: time, and gathered events.
+    fn schedule_loops(&self, router: mpsc::Sender<append::Appended>, work: &Handle) {
+        let (shared, events) = (Arc::clone(&self.shared), router.clone());
+        let link = self.counting("batch", BATCH_LANE);
+        self.keep(work.spawn(async move { batch::run(shared, link.await, events).await }));
         let shared = Arc::clone(&self.shared);
         let link = self.counting("schedule", SCHEDULE_LANE);
         self.keep(tokio::spawn(async move {

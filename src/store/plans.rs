@@ -3,10 +3,12 @@
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
-use super::{Error, Store, append, claim, fire, load, route, schedules, sessions, settle, sweep};
+use super::{
+    Error, Store, append, batches, claim, fire, load, route, schedules, sessions, settle, sweep,
+};
 
 /// All hot statements.
-pub const STATEMENTS: [(&str, &str); 16] = [
+pub const STATEMENTS: [(&str, &str); 18] = [
     ("append", append::APPEND),
     ("find", append::FIND),
     ("route", route::ROUTE),
@@ -23,6 +25,8 @@ pub const STATEMENTS: [(&str, &str); 16] = [
     ("due", schedules::DUE),
     ("rest", schedules::REST),
     ("tick", schedules::TICK),
+    ("due_batches", batches::DUE),
+    ("take_batch", batches::TAKE),
 ];
 
 /// Runs a hot statement as a [`super::Link`] would, rolls it back, and returns its plan with

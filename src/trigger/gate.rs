@@ -15,7 +15,7 @@ pub fn entrance(
     input: &Value,
     created_at: Timestamp,
 ) -> Result<(Id, i16), EvaluationError> {
-    let evaluate = |expression: &Expression| expression.evaluate(input, &CreatedAt(created_at));
+    let evaluate = |expression: &Expression| evaluate(expression, input, created_at);
     let key = match &concurrency.key {
         Some(key) => key_of(&evaluate(key)?),
         None => key_of(&Value::null()),
@@ -32,13 +32,25 @@ pub fn entrance(
     Ok((key, priority))
 }
 
+/// An expression about the input of a run that does not exist yet: there are no variables, and
+/// `now` is when the run was asked for.
+///
+/// # Errors
+/// Where it cannot be evaluated.
+pub fn evaluate(
+    expression: &Expression,
+    input: &Value,
+    created_at: Timestamp,
+) -> Result<Value, EvaluationError> {
+    expression.evaluate(input, &CreatedAt(created_at))
+}
+
 /// What stands for a value: equal texts of JSON are equal values.
 pub fn key_of(value: &Value) -> Id {
     let text = value.to_json();
     Id::from(uuid::Uuid::nil()).derive(&String::from_utf8_lossy(&text))
 }
 
-/// There is no run yet, so there are no variables, and `now` is when it was asked for.
 struct CreatedAt(Timestamp);
 
 impl Scope for CreatedAt {

@@ -10,6 +10,7 @@ mod components;
 mod concurrency;
 mod data;
 mod field;
+mod gathering;
 mod identity;
 mod schedule;
 mod task;
@@ -98,6 +99,14 @@ pub fn definition(root: &Place<'_>) -> Option<Definition> {
     let concurrency = metadata
         .as_ref()
         .and_then(|metadata| concurrency::concurrency(metadata, &context));
+    let events = object
+        .place()
+        .node()
+        .get("schedule")
+        .is_some_and(|schedule| schedule.get("on").is_some());
+    let gathering = metadata
+        .as_ref()
+        .and_then(|metadata| gathering::gathering(metadata, events, &context));
     let policy = metadata.and_then(|metadata| metadata.optional("schedule"));
     let schedule = match (object.optional("schedule"), policy) {
         (Some(place), policy) => schedule::schedule(&place, policy.as_ref()),
@@ -122,6 +131,7 @@ pub fn definition(root: &Place<'_>) -> Option<Definition> {
         timeout,
         schedule,
         concurrency,
+        gathering,
         secrets: components.secrets.clone(),
         tasks: tasks?,
         value,

@@ -7,9 +7,11 @@ use std::time::Duration;
 use crate::expression::{Expression, Template, Value};
 
 mod concurrency;
+mod gathering;
 mod timetable;
 
 pub use concurrency::{Concurrency, OnLimit, PRIORITY_MAX, Priority};
+pub use gathering::{Gather, Gathering};
 pub use timetable::{CatchUp, Cron, Overlap, Timetable, When};
 
 /// A checked, compiled workflow.
@@ -27,6 +29,8 @@ pub struct Definition {
     pub schedule: Option<Schedule>,
     /// How many runs may be open at once, where that is limited.
     pub concurrency: Option<Concurrency>,
+    /// How events are gathered before a run starts, where they are.
+    pub gathering: Option<Gathering>,
     /// Names of `use.secrets`.
     pub secrets: Vec<String>,
     /// The top-level `do`.

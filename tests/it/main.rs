@@ -10,6 +10,7 @@ mod api_definitions;
 mod api_events;
 mod api_runs;
 mod api_secrets;
+mod batches;
 mod call;
 mod concurrency;
 mod calls;
