@@ -1,4 +1,4 @@
-//! The loops: append, schedule, route, claim, execute, settle, timers, sweep, heartbeat.
+//! The loops: append, schedule, route, claim, execute, settle, mail, timers, sweep, heartbeat.
 //!
 //! Each loop owns its connection and repeats one stage on batches; none ever ends on an error.
 //! First start, restart and second node are one code path: whatever is in the tables is taken up.
@@ -12,6 +12,7 @@ pub mod endings;
 pub mod execute;
 pub mod flight;
 pub mod gate;
+pub mod mail;
 pub mod metrics;
 pub mod route;
 pub mod schedule;
@@ -21,8 +22,8 @@ mod spacing;
 pub mod sweep;
 pub mod timers;
 
-use std::collections::HashSet;
-use std::sync::atomic::AtomicBool;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ use crate::store::{Link, Store};
 pub use append::{Appender, Receipt, Unavailable};
 pub use definitions::Definitions;
 pub use endings::Endings;
+pub use mail::Letterbox;
 pub use metrics::Metrics;
 pub use session::Session;
 
@@ -135,6 +137,9 @@ pub struct Shared {
     /// Whether ready runs wait for places: then new ones queue up behind them.
     backlog: AtomicBool,
     held: Held,
+    addressees: Arc<mail::Addressees>,
+    /// The revision of the filters that runs listen with, as this node knows it.
+    listening: AtomicI64,
     tasks_max: u32,
     /// Runs that may wait in memory for one destination: a quarter of all places.
     waiting_max: usize,
@@ -146,16 +151,27 @@ impl Shared {
     }
 }
 
-/// The claims that have a task, or a settlement on its way, on this node.
+/// The claims that have a task, or a settlement on its way, on this node, and where the mail of
+/// their runs is put.
 #[derive(Debug, Default)]
-struct Held(Mutex<HashSet<i64>>);
+struct Held(Mutex<HashMap<i64, Arc<Letterbox>>>);
 
 impl Held {
-    fn insert(&self, claim_id: i64) {
+    fn insert(&self, claim_id: i64, letterbox: Arc<Letterbox>) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(claim_id);
+            .insert(claim_id, letterbox);
+    }
+
+    fn letterboxes(&self, which: impl Fn(&Letterbox) -> bool) -> Vec<Arc<Letterbox>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .filter(|letterbox| which(letterbox))
+            .cloned()
+            .collect()
     }
 
     fn remove(&self, claim_id: i64) {
@@ -169,7 +185,7 @@ impl Held {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .iter()
+            .keys()
             .copied()
             .collect()
     }
@@ -221,6 +237,8 @@ impl Worker {
             wake_claims: Notify::new(),
             backlog: AtomicBool::new(false),
             held: Held::default(),
+            addressees: Arc::default(),
+            listening: AtomicI64::new(0),
             tasks_max: parts.tasks_max,
             waiting_max: config.runs_in_flight_max.div_ceil(4),
         });
@@ -238,9 +256,10 @@ impl Worker {
         this.heartbeat(&node, &config);
         this.session.opened().await;
         let (router, events) = mpsc::channel(config.route_queue_events_max);
-        this.append_loops(append_queue, &config, &router);
+        this.append_loops(append_queue, &router, &config);
         if roles.work {
-            this.work_loops(events, (settle_queue, &config), work);
+            this.settle_loops(settle_queue, &router, &config);
+            this.work_loops(events, &config, work);
             this.schedule_loops(router, work);
             let link = this.store.link("checkpoint");
             this.keep(tokio::spawn(checkpoint::run(checkpoint_queue, link)));
@@ -274,8 +293,8 @@ impl Worker {
     fn append_loops(
         &self,
         queue: append::Queue,
-        config: &Config,
         router: &mpsc::Sender<append::Appended>,
+        config: &Config,
     ) {
         let queue = Arc::new(queue);
         for number in 0..config.append_connections {
@@ -299,28 +318,36 @@ impl Worker {
         }));
     }
 
+    fn settle_loops(
+        &self,
+        queue: settle::Queue,
+        router: &mpsc::Sender<append::Appended>,
+        config: &Config,
+    ) {
+        let queue = Arc::new(queue);
+        for number in 0..config.settle_connections {
+            let after = settle::After {
+                endings: Arc::clone(&self.endings),
+                timers: Arc::clone(&self.shared.timers),
+                metrics: Arc::clone(&self.shared.metrics),
+                addressees: Arc::clone(&self.shared.addressees),
+                router: router.clone(),
+            };
+            let queue = Arc::clone(&queue);
+            let link = self.counting("settle", SETTLE_LANE + number);
+            self.keep(tokio::spawn(async move {
+                settle::run(queue, link.await, after).await
+            }));
+        }
+    }
+
     fn work_loops(
         &self,
         events: mpsc::Receiver<append::Appended>,
-        (settle_queue, config): (settle::Queue, &Arc<Config>),
+        config: &Arc<Config>,
         work: &Handle,
     ) {
         let (shared, executor) = (&self.shared, &self.executor);
-        let queue = Arc::new(settle_queue);
-        for number in 0..config.settle_connections {
-            let books = settle::Books {
-                endings: Arc::clone(&self.endings),
-                timers: Arc::clone(&shared.timers),
-                metrics: Arc::clone(&shared.metrics),
-            };
-            let (queue, link) = (
-                Arc::clone(&queue),
-                self.counting("settle", SETTLE_LANE + number),
-            );
-            self.keep(tokio::spawn(async move {
-                settle::run(queue, link.await, books).await
-            }));
-        }
         let (routed, runs) = (Arc::clone(shared), executor.clone());
         let link = self.counting("route", ROUTE_LANE);
         let spacing_ms = config.batch_spacing_ms;
@@ -342,6 +369,10 @@ impl Worker {
         self.keep(tokio::spawn(timers::run(
             Arc::clone(shared),
             store.link("timers"),
+        )));
+        self.keep(tokio::spawn(mail::run(
+            Arc::clone(shared),
+            store.link("mail"),
         )));
         let (swept, link) = (Arc::clone(shared), self.counting("sweep", SWEEP_LANE));
         self.keep(tokio::spawn(async move {

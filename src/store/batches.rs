@@ -92,6 +92,20 @@ select e.* from unnest($1::uuid[]) as g (id) cross join lateral (
   from events x where x.id = g.id offset 0
 ) e order by e.id";
 
+/// Batches that are long due wait for events that retention has dropped.
+const LOST: &str = "
+with lost as (
+  delete from batch_events b
+  where b.batch_id in (
+      select id from batches where events > 0 and due_at < now() - interval '1 hour' limit 100
+    )
+    and not exists (select from events e where e.id = b.event_id)
+  returning batch_id
+)
+update batches b set events = greatest(b.events - n.events, 0)
+from (select batch_id, count(*)::integer as events from lost group by batch_id) n
+where b.id = n.batch_id";
+
 /// Takes events out of a batch that nobody else has taken from, and appends what they have become.
 /// The batch goes on with those that have come since.
 pub(super) const TAKE: &str = "
@@ -162,6 +176,19 @@ struct Member {
     events_max: u32,
     wait_us: i64,
     quiet_us: Option<i64>,
+}
+
+impl Gathered {
+    fn member(&self, batch_id: i64) -> Member {
+        Member {
+            batch_id,
+            event_id: self.event_id.uuid(),
+            bytes: self.bytes,
+            events_max: self.events_max,
+            wait_us: micros(self.wait_max),
+            quiet_us: self.quiet.map(micros),
+        }
+    }
 }
 
 /// What is due at one look.
@@ -240,19 +267,8 @@ impl Store {
                     .into_iter()
                     .map(|(id, namespace, name, key)| ((namespace, name, key), id))
                     .collect();
-                let members: Vec<Member> = gathered
-                    .iter()
-                    .filter_map(|one| {
-                        Some(Member {
-                            batch_id: *ids.get(&of(one))?,
-                            event_id: one.event_id.uuid(),
-                            bytes: one.bytes,
-                            events_max: one.events_max,
-                            wait_us: micros(one.wait_max),
-                            quiet_us: one.quiet.map(micros),
-                        })
-                    })
-                    .collect();
+                let member = |one: &Gathered| ids.get(&of(one)).map(|id| one.member(*id));
+                let members: Vec<Member> = gathered.iter().filter_map(member).collect();
                 let due: Vec<bool> = sqlx::query_scalar(GATHER)
                     .bind(json(&members)?)
                     .bind(BATCH_BYTES_MAX)
@@ -350,11 +366,12 @@ impl Link {
         Ok(!self.rows(query).await?.is_empty())
     }
 
-    /// Forgets batches that have been empty for a while.
+    /// Forgets batches that have been empty for a while, and events that are gone from the log.
     ///
     /// # Errors
     /// [`Error::Unavailable`] or [`Error::Refused`].
     pub async fn forget_batches(&mut self) -> Result<(), Error> {
+        self.rows(sqlx::query(LOST)).await?;
         let query = sqlx::query(
             "delete from batches where id in \
                (select id from batches where events = 0 and due_at < now() - interval '1 hour' \

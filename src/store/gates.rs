@@ -96,6 +96,16 @@ woken as (
 )
 select count(*) from next";
 
+/// Those who wait and have got mail are claimed to take it in: it may say that they are to end.
+const CALL: &str = "
+update ready r set run_at = now()
+from (
+  select m.run_id from mail m join gate_runs g on g.run_id = m.run_id
+  where not g.entered limit 100
+) w
+where r.destination_id = 0 and r.run_at = timestamptz '9999-01-01 00:00:00Z'
+  and r.run_id = w.run_id";
+
 /// Members whose runs have ended, and whose nodes did not live to say so.
 const ENDED: &str = "
 select w.run_id,
@@ -174,8 +184,8 @@ pub struct Round {
     pub next: Option<Id>,
     /// Runs that had ended and have left.
     pub left: usize,
-    /// Runs that were let in.
-    pub entered: u64,
+    /// Runs that were let in, or called to take in mail.
+    pub woken: u64,
 }
 
 impl Store {
@@ -251,12 +261,14 @@ impl Store {
         let mut round = Round {
             next,
             left: ended.len(),
-            entered: 0,
+            woken: 0,
         };
         if !ended.is_empty() {
-            round.entered += self.leave_gates(ended).await?;
+            round.woken += self.leave_gates(ended).await?;
         }
-        round.entered += self.fill_gates().await?;
+        round.woken += self.fill_gates().await?;
+        let called = sqlx::query(CALL).execute(&self.pool).await?;
+        round.woken += called.rows_affected();
         sqlx::query(
             "delete from gates where id in \
                (select id from gates where running = 0 and waiting = 0 \

@@ -1,4 +1,5 @@
-//! Reads what a run needs to be replayed: its event, its checkpoint, and the journal behind that.
+//! Reads what a run needs to be replayed and go on: its event, its checkpoint, the journal behind
+//! that, and its mail.
 
 use std::collections::HashMap;
 
@@ -67,10 +68,13 @@ impl Link {
             *next = seq.saturating_add(1);
             journal.push(entries.into());
         }
+        let mut mail = self.mail_of(&ids).await?;
         for run in &mut loaded {
-            if let Some((next, journal)) = journals.remove(&run.run_id.uuid()) {
+            let id = run.run_id.uuid();
+            if let Some((next, journal)) = journals.remove(&id) {
                 (run.seq, run.journal) = (next, journal);
             }
+            run.mail = mail.remove(&id).unwrap_or_default();
         }
         Ok(loaded)
     }
@@ -90,6 +94,7 @@ fn without_journal(row: &PgRow) -> Result<Loaded, Error> {
         checkpoint: checkpoint.map(Bytes::from),
         journal: Vec::new(),
         seq: seq.unwrap_or_default(),
+        mail: Vec::new(),
     })
 }
 
@@ -119,9 +124,12 @@ pub(super) fn read_event(row: &PgRow, at: usize) -> Result<(Event, Option<Target
     };
     let workflow: Option<i32> = row.try_get(at + 8)?;
     let run: Option<Uuid> = row.try_get(at + 9)?;
-    let target = workflow.zip(run).map(|(workflow_id, run)| Target::Start {
-        workflow_id,
-        run_id: run.into(),
+    let target = run.map(|run| match workflow {
+        Some(workflow_id) => Target::Start {
+            workflow_id,
+            run_id: run.into(),
+        },
+        None => Target::Run { run_id: run.into() },
     });
     Ok((event, target))
 }

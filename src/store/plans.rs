@@ -4,21 +4,28 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use super::{
-    Error, Store, append, batches, claim, fire, load, route, schedules, sessions, settle, sweep,
+    Error, Store, append, batches, claim, exchange, fire, load, mail, route, schedules, sessions,
+    settle, sweep,
 };
 
 /// All hot statements.
-pub const STATEMENTS: [(&str, &str); 18] = [
+pub const STATEMENTS: [(&str, &str); 24] = [
     ("append", append::APPEND),
     ("find", append::FIND),
     ("route", route::ROUTE),
+    ("route_and_tell", route::ROUTE_AND_TELL),
     ("unrouted", route::UNROUTED),
     ("claim", claim::CLAIM),
     ("ready_queues", claim::READY_QUEUES),
     ("reclaim", claim::RECLAIM),
     ("load_runs", load::RUNS),
     ("load_journals", load::JOURNALS),
+    ("load_mail", mail::MAIL),
     ("settle", settle::SETTLE),
+    ("exchange", exchange::EXCHANGE),
+    ("wake", mail::WAKE),
+    ("deliver", mail::DELIVER),
+    ("post", mail::POST),
     ("fire", fire::FIRE),
     ("close", sessions::CLOSE),
     ("sweep", sweep::SWEEP),

@@ -105,7 +105,7 @@ pub struct Missed {
 impl Missed {
     fn drop_oldest(&mut self, ticks: &mut Vec<Timestamp>, count: usize) {
         self.count = self.count.saturating_add(count as u64);
-        self.last = ticks.drain(..count).last().or(self.last);
+        self.last = ticks.drain(..count).next_back().or(self.last);
     }
 }
 

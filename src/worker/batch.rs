@@ -65,12 +65,8 @@ impl Batches {
         let mut pause = Duration::from_millis(100);
         loop {
             match self.store.gather(gathered.clone()).await {
-                Ok(due) => {
-                    if due {
-                        self.due.notify_one();
-                    }
-                    return;
-                }
+                Ok(false) => return,
+                Ok(true) => return self.due.notify_one(),
                 Err(error) => {
                     let error = chain(&error);
                     tracing::warn!(%error, "events could not be gathered; trying again");
@@ -124,12 +120,20 @@ pub fn gathered(
 /// Starts runs for what is due, for ever; their events go on to `router`.
 pub async fn run(shared: Arc<Shared>, mut link: Link, router: mpsc::Sender<Appended>) {
     let mut pause = LOOK_PERIOD;
+    let mut soon = SOON;
     let mut forgotten_at = Instant::now();
     shared.definitions.loaded().await;
     loop {
         let _period = tokio::time::timeout(pause, shared.batches.due.notified()).await;
         pause = match look(&shared, &mut link, &router).await {
-            Ok(pause) => pause.min(LOOK_PERIOD),
+            Ok(Looked::Clear(pause)) => {
+                soon = SOON;
+                pause.min(LOOK_PERIOD)
+            }
+            Ok(Looked::Left) => {
+                soon = (soon * 2).min(LOOK_PERIOD);
+                soon
+            }
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "gathered events could not be looked at");
                 LOOK_PERIOD
@@ -142,15 +146,22 @@ pub async fn run(shared: Arc<Shared>, mut link: Link, router: mpsc::Sender<Appen
     }
 }
 
+/// What a look left behind.
+enum Looked {
+    /// Nothing that is due; this long until something will be.
+    Clear(Duration),
+    /// Something that is due and could not be taken yet.
+    Left,
+}
+
 async fn look(
     shared: &Shared,
     link: &mut Link,
     router: &mpsc::Sender<Appended>,
-) -> Result<Duration, store::Error> {
+) -> Result<Looked, store::Error> {
     let look = link.due_batches().await?;
-    let mut pause = look.next_in.unwrap_or(LOOK_PERIOD);
+    let (due, mut taken) = (look.due.len(), 0);
     for batch in look.due {
-        pause = pause.min(SOON);
         let Some(definition) = shared.definitions.workflow(batch.workflow_id).await? else {
             continue;
         };
@@ -160,10 +171,18 @@ async fn look(
         let id = Id::at(look.now);
         let start = take(link, batch, (&definition, gathering.rule), id).await?;
         if let Some(start) = start {
+            taken += 1;
             hand_over(start, batch.workflow_id, router);
         }
     }
-    Ok(pause)
+    if taken < due {
+        return Ok(Looked::Left);
+    }
+    // What was taken may be due again at once.
+    let pause = if due > 0 { SOON } else { LOOK_PERIOD };
+    Ok(Looked::Clear(
+        look.next_in.map_or(pause, |next| next.min(pause)),
+    ))
 }
 
 /// Takes what is due out of a batch and appends the event that stands for it.

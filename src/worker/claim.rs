@@ -177,6 +177,7 @@ async fn begun(shared: &Shared, loaded: Loaded, claim_id: i64) -> Result<Begun, 
         journal,
         seq: loaded.seq,
         event_id: loaded.event.id,
+        mail: loaded.mail,
     })
 }
 
@@ -200,6 +201,7 @@ async fn end(
         seq: i32::MAX,
         entries: None,
         next,
+        exchange: None,
     };
     shared.settler.settle(settlement).await;
 }

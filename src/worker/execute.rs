@@ -4,6 +4,8 @@
 //! journal remember (`settle`). Between two effects the first one's outcome is committed before
 //! the second is performed; a run that only waits leaves memory altogether.
 
+mod lost;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -13,16 +15,18 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use self::lost::Lost;
 use super::Shared;
 use super::checkpoint::Since;
 use super::flight::{Flight, Place};
+use super::mail::{Letterbox, Post};
 use super::settle::Request;
 use crate::expression::Value;
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
 use crate::run::{Change, End, Entry, Pending, Run, Surroundings, Unfit, entry};
 use crate::store::checkpoints::Checkpoint;
-use crate::store::{Next, Settlement};
+use crate::store::{Exchange, Letter, Mail, Next, Settlement};
 use crate::workflow::Definition;
 
 /// A free place among the runs this node has in flight; given back when dropped.
@@ -74,6 +78,8 @@ pub struct Begun {
     pub seq: i32,
     /// The event that started it, for the log.
     pub event_id: Id,
+    /// What it has not taken in yet, oldest first.
+    pub mail: Vec<Mail>,
 }
 
 /// Takes claimed runs; cheap to clone.
@@ -115,7 +121,10 @@ impl Executor {
     /// Drives a run to its end, or to where it waits.
     pub fn start(&self, begun: Begun, slot: Slot) {
         self.shared.metrics.runs_in_flight.inc();
-        self.shared.held.insert(begun.claim_id);
+        let letterbox = Arc::new(Letterbox::new(begun.run_id));
+        self.shared
+            .held
+            .insert(begun.claim_id, Arc::clone(&letterbox));
         let shared = Arc::clone(&self.shared);
         let lease = Lease {
             shared: Arc::clone(&shared),
@@ -125,7 +134,8 @@ impl Executor {
         };
         self.work.spawn(async move {
             let lost = Lost::of(&begun);
-            let driven = std::panic::AssertUnwindSafe(drive(&shared, begun, lease)).catch_unwind();
+            let driven = drive(&shared, begun, lease, &letterbox);
+            let driven = std::panic::AssertUnwindSafe(driven).catch_unwind();
             if driven.await.is_err() {
                 lost.settle(&shared).await;
             }
@@ -146,9 +156,10 @@ struct Live<'a> {
     has_checkpoint: bool,
     definition: Arc<Definition>,
     event_id: Id,
+    mail: Post,
 }
 
-async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease) {
+async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Letterbox) {
     let lost = Lost::of(&begun);
     let mut live = match Live::replay(shared, begun) {
         Ok(live) => live,
@@ -157,12 +168,18 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease) {
     live.checkpoint();
     let mut flight = Flight::new(shared, live.run_id, live.claim_id);
     loop {
+        live.mail.put(letterbox.take());
         let (effects, waits) = match live.run.pending() {
             Pending::Ended(end) => return live.end(end, lease.with(flight.take_over())).await,
             Pending::Open { effects, waits } => (effects, waits),
         };
         let now = Timestamp::now();
-        if let Some(wait) = waits.iter().find(|wait| wait.until <= now) {
+        let due = waits.iter().find(|wait| wait.until <= now);
+        if let Some(mail) = live.mail.next(due.map(|wait| wait.until)) {
+            live.take(mail, now);
+            continue;
+        }
+        if let Some(wait) = due {
             live.apply(
                 now,
                 Change::Fired {
@@ -207,8 +224,16 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease) {
             let lease = lease.with(flight.take_over());
             return live.release(Next::Wait { due_at }, lease).await;
         }
-        for change in flight.next(wake_at).await {
-            live.apply(Timestamp::now(), change);
+        if live.has_news() && !live.save().await {
+            return;
+        }
+        tokio::select! {
+            changes = flight.next(wake_at) => {
+                for change in changes {
+                    live.apply(Timestamp::now(), change);
+                }
+            }
+            () = letterbox.arrived.notified() => {}
         }
     }
 }
@@ -267,6 +292,7 @@ impl<'a> Live<'a> {
             has_checkpoint,
             definition: begun.definition,
             event_id: begun.event_id,
+            mail: Post::of(begun.mail),
         })
     }
 
@@ -293,6 +319,21 @@ impl<'a> Live<'a> {
         }
     }
 
+    /// Takes a letter in. What the run has no use for is taken too, so that it does not come again.
+    fn take(&mut self, mail: Mail, _now: Timestamp) {
+        match mail.letter {
+            Letter::Event { .. } => {}
+            Letter::Command(_) | Letter::Child(_) | Letter::Lost => {
+                tracing::warn!(run.id = %self.run_id, mail.id = %mail.id, "mail cannot be read");
+            }
+        }
+    }
+
+    /// Whether there is something that others must learn of before this run goes on.
+    fn has_news(&self) -> bool {
+        self.mail.has_taken()
+    }
+
     fn apply(&mut self, at: Timestamp, change: Change) {
         let entry = Entry { at, change };
         self.unsaved.push(entry.clone());
@@ -301,7 +342,7 @@ impl<'a> Live<'a> {
 
     /// Commits what was journaled since the last time; false = the claim was lost.
     async fn save(&mut self) -> bool {
-        if self.unsaved.is_empty() {
+        if self.unsaved.is_empty() && !self.has_news() {
             return true;
         }
         let settlement = self.settlement(Next::Keep);
@@ -363,7 +404,19 @@ impl<'a> Live<'a> {
             seq: self.seq.load(Ordering::Relaxed),
             entries,
             next,
+            exchange: self.exchange(),
         }
+    }
+
+    /// What the run exchanges with others in its next settlement.
+    fn exchange(&mut self) -> Option<Box<Exchange>> {
+        let taken = self.mail.taken();
+        (!taken.is_empty()).then(|| {
+            Box::new(Exchange {
+                taken,
+                ..Exchange::default()
+            })
+        })
     }
 
     fn log(&self, end: &End, status: &'static str) {
@@ -411,59 +464,4 @@ impl<'a> Live<'a> {
 pub(super) fn created_at(run_id: Id) -> Timestamp {
     let ms = i64::try_from(run_id.made_at_ms()).unwrap_or(i64::MAX);
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
-/// What is needed to settle a run without driving it.
-struct Lost {
-    run_id: Id,
-    workflow_id: i32,
-    claim_id: i64,
-}
-
-impl Lost {
-    fn of(begun: &Begun) -> Self {
-        Self {
-            run_id: begun.run_id,
-            workflow_id: begun.workflow_id,
-            claim_id: begun.claim_id,
-        }
-    }
-
-    /// A checkpoint that cannot be used is removed and the run given back: whoever claims it next
-    /// reads its whole journal.
-    async fn replay_in_full(&self, shared: &Shared, unfit: &Unfit, lease: Lease) {
-        tracing::warn!(run.id = %self.run_id, %unfit, "a run is replayed from its whole journal");
-        shared.checkpoints.discard(self.run_id).await;
-        let settlement = Settlement {
-            run_id: self.run_id,
-            workflow_id: self.workflow_id,
-            claim_id: self.claim_id,
-            seq: i32::MAX,
-            entries: None,
-            next: Next::Ready { destination_id: 0 },
-        };
-        let request = Request::release(settlement, lease);
-        shared.settler.send(request).await;
-    }
-
-    /// A panic is a fault of ours: the run is faulted with it, so that it is seen and not tried
-    /// for ever. Its number is past every row it may have written.
-    async fn settle(&self, shared: &Shared) {
-        tracing::error!(run.id = %self.run_id, "the server failed while driving a run");
-        shared.metrics.ended("faulted", 0.0);
-        let problem = Problem::new(Kind::Runtime, "the server failed while driving this run");
-        let settlement = Settlement {
-            run_id: self.run_id,
-            workflow_id: self.workflow_id,
-            claim_id: self.claim_id,
-            seq: i32::MAX,
-            entries: None,
-            next: Next::Ended {
-                status: "faulted",
-                output: None,
-                error: serde_json::to_vec(&problem).ok().map(Into::into),
-            },
-        };
-        shared.settler.settle(settlement).await;
-    }
 }

@@ -14,7 +14,7 @@ use super::execute::{Begun, created_at};
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
 use crate::store::gates::{Entrant, Place};
-use crate::store::{self, Store};
+use crate::store::{self, Letter, Mail, Store};
 use crate::trigger::gate;
 use crate::workflow::definition::{Concurrency, OnLimit};
 
@@ -94,6 +94,12 @@ pub async fn decide(shared: &Shared, claimed: Vec<Begun>) -> Result<Decided, sto
             decided.begin.push(begun);
             continue;
         };
+        // A person's word reaches also who waits.
+        let is_command = |mail: &Mail| matches!(mail.letter, Letter::Command { .. });
+        if begun.mail.iter().any(is_command) {
+            decided.begin.push(begun);
+            continue;
+        }
         match entrant(&begun, concurrency) {
             Ok(entrant) => {
                 entrants.push(entrant);
@@ -142,7 +148,7 @@ pub async fn run(shared: std::sync::Arc<Shared>) {
             looked_at = tokio::time::Instant::now();
             let round = shared.gates.store.look_over_gates(from).await;
             from = round.as_ref().ok().and_then(|round| round.next);
-            tell(&shared, round.map(|round| round.entered));
+            tell(&shared, round.map(|round| round.woken));
         }
     }
 }

@@ -263,17 +263,33 @@ async fn a_run_that_ended_with_its_node_leaves_and_a_higher_limit_lets_in() {
         .await
         .unwrap();
     let round = database.store.look_over_gates(None).await.unwrap();
-    assert_eq!((round.left, round.entered), (1, 1));
+    assert_eq!((round.left, round.woken), (1, 1));
     assert_eq!(
         number(&database, "select count(*) from ready where run_at > now()").await,
         2
+    );
+    let letter = "insert into mail (run_id, id, kind, content) \
+                  select run_id, run_id, 1, '{}' from gate_runs where not entered limit 1";
+    sqlx::query(letter)
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    let round = database.store.look_over_gates(None).await.unwrap();
+    assert_eq!(
+        (round.left, round.woken),
+        (0, 1),
+        "who waits takes in what it is told"
+    );
+    assert_eq!(
+        number(&database, "select count(*) from ready where run_at > now()").await,
+        1
     );
     sqlx::query("update gates set runs_max = 3")
         .execute(database.store.pool())
         .await
         .unwrap();
     let round = database.store.look_over_gates(None).await.unwrap();
-    assert_eq!((round.left, round.entered), (0, 2));
+    assert_eq!((round.left, round.woken), (0, 2));
     assert_eq!(
         number(&database, "select running::bigint from gates").await,
         3

@@ -48,7 +48,7 @@ pub fn gathering(metadata: &Object<'_>, events: bool, context: &Context<'_>) -> 
         let quiet = quiet?;
         Gather::Debounce {
             quiet,
-            wait_max: wait_max.map_or(Some(PUT_OFF.max(quiet)), |wait| wait)?,
+            wait_max: wait_max.unwrap_or_else(|| Some(PUT_OFF.max(quiet)))?,
         }
     } else {
         let size = object.required("maxSize");
