@@ -39,6 +39,7 @@ pub mod schedules;
 pub mod secrets;
 pub mod sources;
 pub mod timetables;
+pub mod tokens;
 pub mod workflows;
 
 use std::time::Duration;

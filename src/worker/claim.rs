@@ -14,6 +14,7 @@ use super::checkpoint::Since;
 use super::execute::{Begun, Executor, Slot};
 use super::session::CLAIM_COUNTER_MASK;
 use super::{Shared, gate, route};
+use crate::fault_point;
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
 use crate::run::entry;
@@ -125,6 +126,7 @@ async fn begin(
     if claimed.is_empty() {
         return Ok(0);
     }
+    fault_point::pass("claimed");
     let claims: HashMap<Id, Claimed> = claimed.into_iter().map(|c| (c.run_id, c)).collect();
     let ids: Vec<Id> = claims.keys().copied().collect();
     let mut loadable = Vec::with_capacity(ids.len());

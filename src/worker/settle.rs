@@ -15,6 +15,7 @@ use super::mail::Addressees;
 use super::spacing::Spacing;
 use super::timers::Timers;
 use super::{Config, Endings, Metrics};
+use crate::fault_point;
 use crate::id::Id;
 use crate::store::{self, Link, Next, Settlement};
 
@@ -145,7 +146,9 @@ pub async fn run(queue: Arc<Queue>, mut link: Link, after: After) {
             settlements.push(request.settlement);
             waiting.push((request.lease, request.settled));
         }
+        fault_point::pass("settle");
         let lost = settle(&mut link, &settlements).await;
+        fault_point::pass("settled");
         for (settlement, (lease, settled)) in settlements.iter_mut().zip(waiting) {
             let kept = !lost.contains(&settlement.run_id);
             if !kept {

@@ -4,12 +4,14 @@
 //! a `None` is never the only sign that something is wrong. Features of the language that this
 //! version does not run yet are refused here, so that nothing is accepted and then ignored.
 
+mod authentication;
 mod call;
 mod catch;
 mod components;
 mod concurrency;
 mod data;
 mod field;
+mod function;
 mod gathering;
 mod identity;
 mod schedule;
@@ -122,6 +124,7 @@ pub fn definition(root: &Place<'_>) -> Option<Definition> {
     let tasks = object
         .required("do")
         .and_then(|place| task::list(&place, &context));
+    let functions = function::all(&context);
     components.check_unused(&context);
     object.finish();
     Some(Definition {
@@ -133,6 +136,7 @@ pub fn definition(root: &Place<'_>) -> Option<Definition> {
         concurrency,
         gathering,
         secrets: components.secrets.clone(),
+        functions: functions?,
         tasks: tasks?,
         value,
     })
