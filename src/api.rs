@@ -19,6 +19,7 @@ pub mod openapi;
 pub mod pages;
 pub mod routes;
 pub mod runs;
+pub mod schedules;
 pub mod secrets;
 pub mod sources;
 pub mod starts;
@@ -153,6 +154,7 @@ pub fn routes() -> routes::Routes {
     let routes = starts::routes(routes);
     let routes = runs::routes(routes);
     let routes = tasks::routes(routes);
+    let routes = schedules::routes(routes);
     let routes = events::routes(routes);
     let routes = sources::routes(routes);
     let routes = destinations::routes(routes);

@@ -22,6 +22,22 @@ impl Id {
         Self(Uuid::now_v7())
     }
 
+    /// Makes a new id (UUID version 7) of a time that is not this node's clock's.
+    #[must_use]
+    pub fn at(time: jiff::Timestamp) -> Self {
+        let seconds = u64::try_from(time.as_second()).unwrap_or_default();
+        let nanos = u32::try_from(time.subsec_nanosecond()).unwrap_or_default();
+        let time = uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos);
+        Self(Uuid::new_v7(time))
+    }
+
+    /// The id with its last bit turned: that of the run an addressed event starts, and that of the
+    /// event again. So one can be found by the other before the run is made.
+    #[must_use]
+    pub fn counterpart(self) -> Self {
+        Self(Uuid::from_u128(self.0.as_u128() ^ 1))
+    }
+
     /// The id that belongs to `name` under this one (UUID version 5, RFC 9562 section 5.5).
     #[must_use]
     pub fn derive(self, name: &str) -> Self {

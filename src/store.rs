@@ -26,15 +26,19 @@ pub mod partitions;
 pub mod plans;
 
 pub mod api_keys;
+pub mod batches;
 pub mod checkpoints;
 pub mod deployments;
 pub mod destinations;
 pub mod events;
+pub mod gates;
 pub mod ledger;
 pub mod revision;
 pub mod runs;
+pub mod schedules;
 pub mod secrets;
 pub mod sources;
+pub mod timetables;
 pub mod tokens;
 pub mod workflows;
 

@@ -15,9 +15,11 @@ use crate::workflow::definition::{EventFilter, Read, Schedule, Strategy};
 
 mod envelope;
 mod filter;
+pub mod gate;
 mod gather;
 mod index;
 mod listeners;
+pub mod timetable;
 
 pub use envelope::{envelope, raw, received_at};
 pub use filter::{Candidate, Verdict};

@@ -1,9 +1,10 @@
-//! The loops: append, route, claim, execute, settle, mail, timers, sweep, heartbeat.
+//! The loops: append, schedule, route, claim, execute, settle, mail, timers, sweep, heartbeat.
 //!
 //! Each loop owns its connection and repeats one stage on batches; none ever ends on an error.
 //! First start, restart and second node are one code path: whatever is in the tables is taken up.
 
 pub mod append;
+pub mod batch;
 pub mod checkpoint;
 pub mod claim;
 pub mod definitions;
@@ -11,10 +12,12 @@ pub mod endings;
 pub mod execute;
 pub mod exchange;
 pub mod flight;
+pub mod gate;
 pub mod listening;
 pub mod mail;
 pub mod metrics;
 pub mod route;
+pub mod schedule;
 pub mod session;
 pub mod settle;
 mod spacing;
@@ -48,6 +51,8 @@ const APPEND_LANE: usize = 0;
 const ROUTE_LANE: usize = 100;
 const SETTLE_LANE: usize = 200;
 const SWEEP_LANE: usize = 300;
+const SCHEDULE_LANE: usize = 400;
+const BATCH_LANE: usize = 401;
 
 /// Settings of the loops.
 #[derive(Clone, Debug, Deserialize)]
@@ -128,6 +133,8 @@ pub struct Shared {
     settler: settle::Settler,
     checkpoints: checkpoint::Checkpoints,
     timers: Arc<timers::Timers>,
+    gates: gate::Gates,
+    batches: batch::Batches,
     wake_claims: Notify,
     /// Whether ready runs wait for places: then new ones queue up behind them.
     backlog: AtomicBool,
@@ -226,6 +233,8 @@ impl Worker {
             settler,
             checkpoints,
             timers: Arc::default(),
+            gates: gate::Gates::new(parts.store.clone()),
+            batches: batch::Batches::new(parts.store),
             wake_claims: Notify::new(),
             backlog: AtomicBool::new(false),
             held: Held::default(),
@@ -252,6 +261,7 @@ impl Worker {
         if roles.work {
             this.settle_loops(settle_queue, &router, &config);
             this.work_loops(events, &config, work);
+            this.schedule_loops(router, work);
             let link = this.store.link("checkpoint");
             this.keep(tokio::spawn(checkpoint::run(checkpoint_queue, link)));
         }
@@ -295,6 +305,18 @@ impl Worker {
                 append::run(queue, link.await, router).await
             }));
         }
+    }
+
+    /// What starts runs beside events that come from outside: time, and gathered events.
+    fn schedule_loops(&self, router: mpsc::Sender<append::Appended>, work: &Handle) {
+        let (shared, events) = (Arc::clone(&self.shared), router.clone());
+        let link = self.counting("batch", BATCH_LANE);
+        self.keep(work.spawn(async move { batch::run(shared, link.await, events).await }));
+        let shared = Arc::clone(&self.shared);
+        let link = self.counting("schedule", SCHEDULE_LANE);
+        self.keep(tokio::spawn(async move {
+            schedule::run(shared, link.await, router).await
+        }));
     }
 
     fn settle_loops(
@@ -358,6 +380,7 @@ impl Worker {
             sweep::run(swept, link.await, config).await
         }));
         self.keep(tokio::spawn(sweep::partitions(store.clone())));
+        self.keep(tokio::spawn(gate::run(Arc::clone(shared))));
     }
 
     fn keep(&self, task: JoinHandle<()>) {

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri};
 use serde::Serialize;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::access::{Allowed, ReadRuns, StartRuns};
 use super::bodies::{self, Raw};
@@ -38,9 +37,11 @@ const LOOK_MS_MIN: u64 = 5;
 /// Longest pause between two looks at a run that is waited for.
 const LOOK_MS_MAX: u64 = 1_000;
 
+/// A start that is stored.
 #[derive(Serialize)]
-struct Started {
-    id: Id,
+pub(super) struct Started {
+    /// The run it becomes.
+    pub(super) id: Id,
 }
 
 /// Adds the routes of this file.
@@ -113,7 +114,7 @@ async fn start(
         return Err(Error::Conflict(detail.to_owned()));
     }
     let key = idempotency_key(&headers)?;
-    let run_id = run_of(Id::generate());
+    let run_id = Id::generate().counterpart();
     let new = request(&identity, key, body.clone(), (workflow.id, run_id), &state);
     let receipt = state.appender.append(new).await?;
     let run_id = if receipt.duplicate {
@@ -129,15 +130,25 @@ async fn start(
     Ok(bodies::json(StatusCode::ACCEPTED, &Started { id: run_id }))
 }
 
-/// The run that a manual start becomes: its event's id with the last bit turned, so that one can
-/// be found by the other before the run is made.
-fn run_of(event: Id) -> Id {
-    Id::from(Uuid::from_u128(event.uuid().as_u128() ^ 1))
+/// Starts a run with `{}` as its input.
+///
+/// # Errors
+/// Where the log does not take it now.
+pub(super) async fn at_once(
+    state: &State,
+    identity: &Identity,
+    workflow_id: i32,
+) -> Result<Id, Error> {
+    let run_id = Id::generate().counterpart();
+    let body = Bytes::from_static(b"{}");
+    let new = request(identity, None, body, (workflow_id, run_id), state);
+    state.appender.append(new).await?;
+    Ok(run_id)
 }
 
 /// The event of the manual start that becomes this run.
 pub(super) fn event_of(run: Id) -> Id {
-    run_of(run)
+    run.counterpart()
 }
 
 /// The input, checked: no run starts on a body that is not JSON. An empty one is `{}`.

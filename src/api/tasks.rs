@@ -17,7 +17,7 @@ use super::pages::{self, Query};
 use super::routes::{About, Routes};
 use super::{Error, State, runs};
 use crate::problem::Problem;
-use crate::run::{Attempt, Change, Entry, Record, Run, Surroundings, entry};
+use crate::run::{Attempt, Record, Run, Surroundings, entry};
 use crate::store::runs::{Status, StoredRun};
 use crate::worker::route;
 use crate::workflow::Definition;
@@ -129,35 +129,39 @@ pub(super) async fn told(
     };
     let pending = stored.line.status == Status::Pending;
     let (event, addressed) = (stored.event.event.clone(), stored.event.target.is_some());
-    let at = runs::made_at(stored.line.id);
     let (mut run, input) = state
         .work(move || {
             let input = route::input(&event, addressed, &definition);
-            let shown = raw(&input.to_json());
             let run = Run::new(definition, Arc::new(surroundings));
-            let mut run = run.recorded_within(after, most);
-            if !pending {
-                let change = Change::Started { input };
-                run.apply(Entry { at, change });
-            }
-            (run, shown)
+            (run.recorded_within(after, most), input)
         })
         .await?;
+    let started_with = input.clone();
+    let input = state.work(move || raw(&input.to_json())).await?;
     if pending {
         // Replaying would show what it is going to do, as if it had been done.
         return Ok(missing(input, None));
     }
+    let created_at = runs::made_at(stored.line.id);
+    let mut start = Some(started_with);
     let mut from = 0;
     loop {
         let rows = state.store.journal(stored.line.id, from, ROWS_MAX).await?;
-        let Some((last, _)) = rows.last() else { break };
-        from = last.saturating_add(1);
+        let last = rows.last().map(|(seq, _)| *seq);
+        let started_with = start.take();
+        if last.is_none() && started_with.is_none() {
+            break;
+        }
+        from = last.map_or(from, |seq| seq.saturating_add(1));
         let applied = state.work(move || {
+            let mut entries = Vec::new();
             for (_, row) in &rows {
-                entry::decode(row)?
-                    .into_iter()
-                    .for_each(|entry| run.apply(entry));
+                entries.extend(entry::decode(row)?);
             }
+            if let Some(input) = started_with {
+                entries = entry::from_start(created_at, input, entries);
+            }
+            entries.into_iter().for_each(|entry| run.apply(entry));
             Ok::<_, entry::DecodeError>(run)
         });
         run = match applied.await? {

@@ -22,6 +22,27 @@ pub struct Entry {
     pub change: Change,
 }
 
+/// All entries of a run: what its row says, when it was created and on what input, then its
+/// journal. A run that had to wait began when its journal says.
+#[must_use]
+pub fn from_start(created_at: Timestamp, input: Value, journal: Vec<Entry>) -> Vec<Entry> {
+    let began_at = match journal.first() {
+        Some(Entry {
+            at,
+            change: Change::Started { .. },
+        }) => Some(*at),
+        _ => None,
+    };
+    let started = Entry {
+        at: began_at.unwrap_or(created_at),
+        change: Change::Started { input },
+    };
+    let noted = usize::from(began_at.is_some());
+    std::iter::once(started)
+        .chain(journal.into_iter().skip(noted))
+        .collect()
+}
+
 /// Names one execution of a task within a run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
@@ -36,7 +57,8 @@ pub struct Key {
 /// What happened to a run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// The run started with this input. Never stored: it is made from the run's row.
+    /// The run started with this input. It is made from the run's row; stored only to say when a
+    /// run began that had to wait for its place, with null in the place of the input.
     Started {
         /// Raw input of the workflow.
         input: Value,

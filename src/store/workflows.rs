@@ -150,6 +150,11 @@ pub async fn retire(connection: &mut PgConnection, id: i32) -> Result<(), Error>
         .await?;
     sqlx::query("delete from deployments where workflow_id = $1")
         .bind(id)
+        .execute(&mut *connection)
+        .await?;
+    // What comes due from here on is nobody's, also where the version is activated again.
+    sqlx::query("update schedules set due_at = null where workflow_id = $1")
+        .bind(id)
         .execute(connection)
         .await?;
     Ok(())

@@ -13,7 +13,7 @@ use super::append::chain;
 use super::checkpoint::Since;
 use super::execute::{Begun, Executor, Slot};
 use super::session::CLAIM_COUNTER_MASK;
-use super::{Shared, route};
+use super::{Shared, gate, route};
 use crate::fault_point;
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
@@ -129,6 +129,7 @@ async fn begin(
     fault_point::pass("claimed");
     let claims: HashMap<Id, Claimed> = claimed.into_iter().map(|c| (c.run_id, c)).collect();
     let ids: Vec<Id> = claims.keys().copied().collect();
+    let mut loadable = Vec::with_capacity(ids.len());
     // Claims whose load fails have no task; `reclaim` gives them back.
     for loaded in link.load(&ids).await? {
         let Some(claim) = claims.get(&loaded.run_id) else {
@@ -136,14 +137,22 @@ async fn begin(
         };
         let (run_id, workflow_id) = (loaded.run_id, loaded.workflow_id);
         match begun(shared, loaded, claim.claim_id).await {
-            Ok(begun) => {
-                let Some(slot) = slots.pop() else { break };
-                executor.start(begun, slot);
-            }
+            Ok(begun) => loadable.push(begun),
             Err(problem) => {
-                fault(shared, (run_id, workflow_id, claim.claim_id), &problem).await;
+                tracing::error!(run.id = %run_id, detail = problem.detail, "a run cannot go on");
+                let run = (run_id, workflow_id, claim.claim_id);
+                end(shared, run, ("faulted", &problem)).await;
             }
         }
+    }
+    let decided = gate::decide(shared, loadable).await?;
+    for (begun, status, problem) in decided.end {
+        let run = (begun.run_id, begun.workflow_id, begun.claim_id);
+        end(shared, run, (status, &problem)).await;
+    }
+    for begun in decided.begin {
+        let Some(slot) = slots.pop() else { break };
+        executor.start(begun, slot);
     }
     Ok(claims.len())
 }
@@ -174,17 +183,16 @@ async fn begun(shared: &Shared, loaded: Loaded, claim_id: i64) -> Result<Begun, 
     })
 }
 
-async fn fault(
+/// Ends a run that does not begin.
+async fn end(
     shared: &Shared,
     (run_id, workflow_id, claim_id): (Id, i32, i64),
-    problem: &Problem,
+    (status, problem): (&'static str, &Problem),
 ) {
-    let detail = problem.detail.as_deref().unwrap_or("");
-    tracing::error!(run.id = %run_id, detail, "a run cannot go on");
-    shared.metrics.ended("faulted", 0.0);
+    shared.metrics.ended(status, 0.0);
     let error = serde_json::to_vec(problem).ok().map(Into::into);
     let next = Next::Ended {
-        status: "faulted",
+        status,
         output: None,
         error,
     };

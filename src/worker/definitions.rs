@@ -9,9 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use crate::store::timetables::NewSchedule;
 use crate::store::workflows::Workflow;
 use crate::store::{self, Store};
-use crate::trigger::Triggers;
+use crate::trigger::{Triggers, timetable};
+use crate::workflow::definition::{Schedule, Timetable, When};
 use crate::workflow::{self, Definition, Documents};
 
 /// Compiled definitions by workflow id, and the triggers of the active ones.
@@ -70,10 +72,55 @@ impl Definitions {
             );
             active.push((deployed.id, definition));
         }
+        self.agree(&active).await?;
         let triggers = Triggers::new(active);
         self.active.store(Arc::new(Active { triggers, latest }));
         self.loaded.send_replace(true);
         Ok(())
+    }
+
+    /// Tells whenever the active deployments have been read.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<bool> {
+        self.loaded.subscribe()
+    }
+
+    /// Makes the schedules agree with the deployments: a version that was activated ticks from then
+    /// on, in the place of the one before. Where another node is doing so too, both do the same.
+    async fn agree(&self, active: &[(i32, Arc<Definition>)]) -> Result<(), store::Error> {
+        let timed: HashMap<i32, &Timetable> = active
+            .iter()
+            .filter_map(|(id, definition)| match &definition.schedule {
+                Some(Schedule::Time(timetable)) => Some((*id, timetable.as_ref())),
+                _ => None,
+            })
+            .collect();
+        if timed.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<i32> = timed.keys().copied().collect();
+        let mut new = Vec::new();
+        for outdated in self.store.outdated_schedules(&ids).await? {
+            let Some(timetable) = timed.get(&outdated.workflow_id) else {
+                continue;
+            };
+            let before = (outdated.due_at(), outdated.last_due_at());
+            let due_at = timetable::first(timetable, outdated.activated_at, before);
+            let after_us = match timetable.when {
+                When::After(span) => i64::try_from(span.as_micros()).ok(),
+                _ => None,
+            };
+            new.push(NewSchedule {
+                workflow_id: outdated.workflow_id,
+                activated_at: outdated.activated_at,
+                due_at,
+                after_us,
+            });
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.store.put_schedules(&new).await
     }
 
     /// The deployments active now.

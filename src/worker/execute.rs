@@ -256,18 +256,30 @@ impl<'a> Live<'a> {
         };
         let (definition, surroundings) = (Arc::clone(&begun.definition), Arc::new(surroundings));
         let has_checkpoint = begun.checkpoint.is_some();
+        let mut unsaved = Vec::new();
         let mut run = match begun.checkpoint {
-            Some(state) => Run::restore(definition, surroundings, begun.input, &state)?,
-            None => Run::replay(
-                definition,
-                surroundings,
-                [Entry {
-                    at: created_at(begun.run_id),
-                    change: Change::Started { input: begun.input },
-                }],
-            ),
+            Some(state) => {
+                let mut run = Run::restore(definition, surroundings, begun.input, &state)?;
+                begun.journal.into_iter().for_each(|entry| run.apply(entry));
+                run
+            }
+            None => {
+                let mut journal = begun.journal;
+                if journal.is_empty() && definition.concurrency.is_some() {
+                    // It may have waited for its place; its times count from here.
+                    unsaved.push(Entry {
+                        at: Timestamp::now(),
+                        change: Change::Started {
+                            input: Value::null(),
+                        },
+                    });
+                    journal.clone_from(&unsaved);
+                }
+                let created_at = created_at(begun.run_id);
+                let entries = entry::from_start(created_at, begun.input, journal);
+                Run::replay(definition, surroundings, entries)
+            }
         };
-        begun.journal.into_iter().for_each(|entry| run.apply(entry));
         let mut ears = Ears::new(begun.workflow_id);
         if begun.seq > 0 {
             // What was lived before was exchanged then.
@@ -281,7 +293,7 @@ impl<'a> Live<'a> {
             workflow_id: begun.workflow_id,
             claim_id: begun.claim_id,
             seq: Arc::new(AtomicI32::new(begun.seq)),
-            unsaved: Vec::new(),
+            unsaved,
             since: begun.since,
             has_checkpoint,
             definition: begun.definition,
@@ -378,6 +390,12 @@ impl<'a> Live<'a> {
             error: error.map(hide),
         };
         let settlement = self.settlement(next);
+        if self.definition.concurrency.is_some() {
+            // Its place goes to another run once it is known for sure that it has ended.
+            self.shared.settler.settle(settlement).await;
+            drop(lease);
+            return self.shared.gates.leave(self.run_id);
+        }
         self.shared
             .settler
             .send(Request::release(settlement, lease))

@@ -11,12 +11,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::Shared;
 use super::append::{Appended, chain};
 use super::checkpoint::Since;
 use super::definitions::Active;
 use super::execute::{Executor, Slot};
 use super::spacing::Spacing;
+use super::{Shared, batch};
 use crate::event::Event;
 use crate::expression::Value;
 use crate::fault_point;
@@ -238,10 +238,13 @@ async fn decide(shared: &Shared, executor: &Executor, batch: &[Appended]) -> Dec
             }
         }
     }
+    gather(shared, batch, (&mut starts, &mut ignored)).await;
     // Runs that wait already come first.
     let at_once = shared.session.is_live() && !shared.backlog.load(Ordering::Acquire);
     for start in &mut starts {
-        if start.definition.is_some() && at_once {
+        // Runs that are limited in number have to ask first, which is the claim loop's.
+        let unlimited = |definition: &Arc<Definition>| definition.concurrency.is_none();
+        if start.definition.as_ref().is_some_and(unlimited) && at_once {
             start.claimed = executor
                 .slot()
                 .map(|slot| (shared.session.next_claim_id(), slot));
@@ -257,6 +260,49 @@ async fn decide(shared: &Shared, executor: &Executor, batch: &[Appended]) -> Dec
         addressed,
     };
     Decided { routing, starts }
+}
+
+/// Events of workflows that gather them start no runs yet.
+async fn gather(
+    shared: &Shared,
+    batch: &[Appended],
+    (starts, ignored): (&mut Vec<Start>, &mut Vec<(Id, String)>),
+) {
+    let gathers = |start: &mut Start| {
+        let gathering = start.definition.as_ref().map(|one| one.gathering.is_some());
+        gathering == Some(true) && batch[start.event].target.is_none()
+    };
+    if !starts.iter_mut().any(gathers) {
+        return;
+    }
+    let mut gathered = Vec::new();
+    for start in starts.extract_if(.., gathers) {
+        let event = &batch[start.event].event;
+        let Some(definition) = &start.definition else {
+            continue;
+        };
+        let Some(gathering) = &definition.gathering else {
+            continue;
+        };
+        let document = &definition.document;
+        let reason = match batch::gathered(gathering, event, (start.workflow_id, definition)) {
+            Ok(one) => {
+                gathered.push(one);
+                let (namespace, name) = (&document.namespace, &document.name);
+                format!("it is gathered for a later run of {namespace}/{name}")
+            }
+            Err(reason) => reason,
+        };
+        ignored.push((event.id, reason));
+    }
+    // What also starts a run at once is not ignored; an event has one reason.
+    ignored.retain(|(id, _)| {
+        !starts
+            .iter()
+            .any(|start| batch[start.event].event.id == *id)
+    });
+    ignored.dedup_by_key(|(id, _)| *id);
+    shared.batches.gather(gathered).await;
 }
 
 fn match_triggers(

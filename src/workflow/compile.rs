@@ -8,14 +8,17 @@ mod authentication;
 mod call;
 mod catch;
 mod components;
+mod concurrency;
 mod data;
 mod events;
 mod field;
 mod function;
+mod gathering;
 mod identity;
 mod openapi;
 mod schedule;
 mod task;
+mod timetable;
 
 use std::rc::Rc;
 
@@ -93,17 +96,34 @@ pub fn definition(root: &Place<'_>, documents: &Documents) -> Option<Definition>
         root.fault_with(message, hint);
         return None;
     }
-    let document = object
-        .required("document")
-        .and_then(|place| identity::document(&place));
+    let document = object.required("document");
+    let metadata = document.as_ref().and_then(identity::metadata);
+    let document = document.and_then(|place| identity::document(&place));
     let components = Components::of(object.optional("use").as_ref());
     let context = Context::new(&components, &value, documents);
     let input = data::input(&object, &context);
     let output = data::output(&object, &context);
     let timeout = field::timeout(object.optional("timeout").as_ref(), &context);
-    let schedule = object
-        .optional("schedule")
-        .and_then(|place| schedule::schedule(&place));
+    let concurrency = metadata
+        .as_ref()
+        .and_then(|metadata| concurrency::concurrency(metadata, &context));
+    let events = object
+        .place()
+        .node()
+        .get("schedule")
+        .is_some_and(|schedule| schedule.get("on").is_some());
+    let gathering = metadata
+        .as_ref()
+        .and_then(|metadata| gathering::gathering(metadata, events, &context));
+    let policy = metadata.and_then(|metadata| metadata.optional("schedule"));
+    let schedule = match (object.optional("schedule"), policy) {
+        (Some(place), policy) => schedule::schedule(&place, policy.as_ref()),
+        (None, Some(policy)) => {
+            schedule::not_timed(&policy);
+            None
+        }
+        (None, None) => None,
+    };
     if let Some(place) = object.optional("evaluate") {
         evaluate(&place);
     }
@@ -119,6 +139,8 @@ pub fn definition(root: &Place<'_>, documents: &Documents) -> Option<Definition>
         output,
         timeout,
         schedule,
+        concurrency,
+        gathering,
         secrets: components.secrets.clone(),
         pins: pins_json(components.pins.take()),
         functions: functions?,

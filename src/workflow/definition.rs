@@ -1,8 +1,11 @@
 //! What a checked workflow is made of. Built only by `workflow::parse`, so whatever exists here is
 //! valid: expressions are compiled, names resolved, durations known.
 
+mod concurrency;
 mod events;
+mod gathering;
 mod oauth2;
+mod timetable;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,11 +14,14 @@ use std::time::Duration;
 use super::openapi::Operation;
 use crate::expression::{Expression, Template, Value};
 
+pub use concurrency::{Concurrency, OnLimit, PRIORITY_MAX, Priority};
 pub use events::{
     AttributeFilter, Consume, Correlation, Emit, EventFilter, Foreach, Listen, PATTERN_CHARACTERS,
     Read, Strategy, Until,
 };
+pub use gathering::{Gather, Gathering};
 pub use oauth2::{ClientAuthentication, OAuth2, TOKEN_PATH_DEFAULT, TokenEncoding, token_uri};
+pub use timetable::{CatchUp, Cron, Overlap, Timetable, When};
 
 /// A checked, compiled workflow.
 #[derive(Debug)]
@@ -30,6 +36,10 @@ pub struct Definition {
     pub timeout: Option<Timeout>,
     /// What starts runs besides a manual call.
     pub schedule: Option<Schedule>,
+    /// How many runs may be open at once, where that is limited.
+    pub concurrency: Option<Concurrency>,
+    /// How events are gathered before a run starts, where they are.
+    pub gathering: Option<Gathering>,
     /// Names of `use.secrets`.
     pub secrets: Vec<String>,
     /// The operations of API documents it calls, to be stored with it.
@@ -90,7 +100,7 @@ pub struct Timeout {
     pub after: Span,
 }
 
-/// `schedule`: this version starts runs on events; the other kinds have their place here.
+/// `schedule`: what starts runs besides a manual call.
 #[derive(Clone, Debug)]
 pub enum Schedule {
     /// `on`: each match starts a run with the array of its events as input.
@@ -100,6 +110,8 @@ pub enum Schedule {
         /// What of the events the run gets.
         read: Read,
     },
+    /// `cron`, `every` or `after`: time starts runs, with `{}` as input.
+    Time(Box<Timetable>),
 }
 
 /// A list of tasks under one pointer.

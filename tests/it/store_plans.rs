@@ -203,6 +203,19 @@ fn call(name: &str, ids: &[String]) -> (String, u64) {
         ),
         "fire" => ("64".to_owned(), 1_000),
         "close" => ("1".to_owned(), 4_000),
+        "due_batches" => ("64".to_owned(), 200),
+        "take_batch" => (
+            format!(
+                "1, 0, {}, 64, 64, 100, 1000, '{}', 's', 't', '[]', 1, '{}', 1, 0",
+                list(ids),
+                new[0],
+                new[1]
+            ),
+            500,
+        ),
+        "due" => ("256".to_owned(), 200),
+        "rest" => (String::new(), 200),
+        "tick" => ("'[]', '[]', 'due', 1, 0".to_owned(), 200),
         "sweep" => ("30000, 5, '{}', 1, 0".to_owned(), 3_000),
         other => panic!("no arguments for {other}: add them"),
     }

@@ -1,25 +1,35 @@
-//! `schedule`: what starts runs. This version starts them on events.
+//! `schedule`: what starts runs: events, or time.
 
 use super::components::Components;
-use super::{Context, events, unsupported};
+use super::{Context, events, timetable};
 use crate::expression::Value;
 use crate::workflow::Documents;
 use crate::workflow::definition::{Read, Schedule};
 use crate::workflow::document::Place;
 
-/// Reads `schedule`.
-pub fn schedule(place: &Place<'_>) -> Option<Schedule> {
+/// Reads `schedule`; `policy` is `document.metadata.schedule`.
+pub fn schedule(place: &Place<'_>, policy: Option<&Place<'_>>) -> Option<Schedule> {
     let object = place.object()?;
-    for word in ["cron", "every", "after"] {
-        if let Some(place) = object.optional(word) {
-            unsupported(&place, &format!("`schedule: {word}`"));
-        }
-    }
-    let words = ["cron", "every", "after", "on"];
-    let found = words.iter().filter(|word| object.has(word)).count();
+    let timed = ["cron", "every", "after"];
+    let timed = timed.iter().filter(|word| object.has(word)).count();
+    let found = timed + usize::from(object.has("on"));
     if found != 1 {
         let message = format!("a schedule has one of cron, every, after and on, not {found}");
         place.fault(message);
+    }
+    if let Some(read) = object.optional("read")
+        && timed > 0
+    {
+        read.fault("`read` is about the events of `on`");
+    }
+    if timed > 0 {
+        let timetable = timetable::timetable(&object, policy);
+        let _ = object.optional("on");
+        object.finish();
+        return timetable.map(|timetable| Schedule::Time(Box::new(timetable)));
+    }
+    if let Some(policy) = policy {
+        not_timed(policy);
     }
     let read = object.optional("read");
     let on = object.optional("on");
@@ -33,4 +43,10 @@ pub fn schedule(place: &Place<'_>) -> Option<Schedule> {
         events: events?,
         read: read?,
     })
+}
+
+/// `document.metadata.schedule` of a workflow that time does not start.
+pub fn not_timed(policy: &Place<'_>) {
+    let hint = "remove it, or add a `schedule` with one of them";
+    policy.fault_with("this is about `schedule.cron`, `every` and `after`", hint);
 }
