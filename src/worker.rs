@@ -11,9 +11,13 @@ pub mod endings;
 pub mod execute;
 pub mod exchange;
 pub mod flight;
+pub mod gather;
+pub mod lifecycle;
 pub mod listening;
+pub mod lost;
 pub mod mail;
 pub mod metrics;
+pub mod report;
 pub mod route;
 pub mod session;
 pub mod settle;
@@ -48,6 +52,7 @@ const APPEND_LANE: usize = 0;
 const ROUTE_LANE: usize = 100;
 const SETTLE_LANE: usize = 200;
 const SWEEP_LANE: usize = 300;
+const GATHER_LANE: usize = 400;
 
 /// Settings of the loops.
 #[derive(Clone, Debug, Deserialize)]
@@ -80,6 +85,8 @@ pub struct Config {
     pub self_fence_ms: u64,
     /// Without a heartbeat for this long a node is dead to the others, in milliseconds.
     pub session_timeout_ms: u64,
+    /// Whether runs write all events of their lifecycle, wanted or not.
+    pub lifecycle_events: bool,
 }
 
 /// Which loops this node runs.
@@ -134,6 +141,9 @@ pub struct Shared {
     held: Held,
     addressees: Arc<mail::Addressees>,
     listening: listening::Listening,
+    lifecycle_events: bool,
+    /// Told when events were gathered.
+    gathered: Notify,
     tasks_max: u32,
     /// Runs that may wait in memory for one destination: a quarter of all places.
     waiting_max: usize,
@@ -231,6 +241,8 @@ impl Worker {
             held: Held::default(),
             addressees: Arc::default(),
             listening: listening::Listening::default(),
+            lifecycle_events: config.lifecycle_events,
+            gathered: Notify::new(),
             tasks_max: parts.tasks_max,
             waiting_max: config.runs_in_flight_max.div_ceil(4),
         });
@@ -252,6 +264,11 @@ impl Worker {
         if roles.work {
             this.settle_loops(settle_queue, &router, &config);
             this.work_loops(events, &config, work);
+            let (shared, link) = (
+                Arc::clone(&this.shared),
+                this.counting("gather", GATHER_LANE),
+            );
+            this.keep(work.spawn(async move { gather::run(shared, link.await, router).await }));
             let link = this.store.link("checkpoint");
             this.keep(tokio::spawn(checkpoint::run(checkpoint_queue, link)));
         }

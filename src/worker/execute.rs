@@ -17,8 +17,12 @@ use super::Shared;
 use super::checkpoint::Since;
 use super::exchange::{self, Ears};
 use super::flight::{Flight, Place};
+use super::lifecycle::{Lifecycle, Moment};
+use super::lost::Lost;
 use super::mail::{Letterbox, Post};
+use super::report;
 use super::settle::Request;
+use crate::event::Event;
 use crate::expression::Value;
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
@@ -78,6 +82,8 @@ pub struct Begun {
     pub event_id: Id,
     /// What it has not taken in yet, oldest first.
     pub mail: Vec<Mail>,
+    /// What its lifecycle events have in common.
+    pub lifecycle: Lifecycle,
 }
 
 /// Takes claimed runs; cheap to clone.
@@ -156,6 +162,9 @@ struct Live<'a> {
     event_id: Id,
     mail: Post,
     ears: Ears,
+    lifecycle: Lifecycle,
+    /// Lifecycle events to publish with the next settlement.
+    announced: Vec<Event>,
 }
 
 async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Letterbox) {
@@ -268,6 +277,10 @@ impl<'a> Live<'a> {
         };
         begun.journal.into_iter().for_each(|entry| run.apply(entry));
         let mut ears = Ears::new(begun.workflow_id);
+        let mut started = None;
+        if begun.seq == 0 {
+            started = begun.lifecycle.event(shared, Moment::Started, None);
+        }
         if begun.seq > 0 {
             // What was lived before was exchanged then.
             let _published = run.take_outgoing();
@@ -287,6 +300,8 @@ impl<'a> Live<'a> {
             event_id: begun.event_id,
             mail: Post::of(begun.mail),
             ears,
+            announced: started.into_iter().collect(),
+            lifecycle: begun.lifecycle,
         })
     }
 
@@ -329,7 +344,10 @@ impl<'a> Live<'a> {
 
     /// Whether there is something that others must learn of before this run goes on.
     fn has_news(&self) -> bool {
-        self.mail.has_taken() || self.run.has_outgoing() || self.ears.changed(&self.run)
+        !self.announced.is_empty()
+            || self.mail.has_taken()
+            || self.run.has_outgoing()
+            || self.ears.changed(&self.run)
     }
 
     fn apply(&mut self, at: Timestamp, change: Change) {
@@ -366,7 +384,15 @@ impl<'a> Live<'a> {
             End::Faulted(problem) => ("faulted", None, serde_json::to_vec(problem).ok()),
             End::Cancelled => ("cancelled", None, None),
         };
-        self.log(&end, status);
+        let document = &self.definition.document;
+        report::ended(self.shared, (self.run_id, self.event_id), document, &end);
+        let (moment, problem) = match &end {
+            End::Completed(_) => (Moment::Completed, None),
+            End::Faulted(problem) => (Moment::Faulted, Some(problem)),
+            End::Cancelled => (Moment::Cancelled, None),
+        };
+        self.announced
+            .extend(self.lifecycle.event(self.shared, moment, problem));
         if self.has_checkpoint {
             self.shared.checkpoints.forget(self.run_id);
         }
@@ -406,9 +432,18 @@ impl<'a> Live<'a> {
     /// What the run exchanges with others in its next settlement.
     fn exchange(&mut self, next: &Next) -> Option<Box<Exchange>> {
         let waits = matches!(next, Next::Wait { .. });
+        let listened = self.ears.is_listening();
         let listens = self.ears.settled(&self.run, waits);
+        let moment = match (listened, self.ears.is_listening()) {
+            (false, true) => Some(Moment::CorrelationStarted),
+            (true, false) => Some(Moment::CorrelationCompleted),
+            _ => None,
+        };
+        let correlation = moment.and_then(|moment| self.lifecycle.event(self.shared, moment, None));
         let taken = self.mail.taken();
-        let outgoing = self.run.take_outgoing();
+        let mut outgoing = self.run.take_outgoing();
+        outgoing.extend(correlation);
+        outgoing.append(&mut self.announced);
         if listens.is_none() && taken.is_empty() && outgoing.is_empty() {
             return None;
         }
@@ -424,107 +459,10 @@ impl<'a> Live<'a> {
             ..Exchange::default()
         }))
     }
-
-    fn log(&self, end: &End, status: &'static str) {
-        let document = &self.definition.document;
-        let elapsed = Timestamp::now().duration_since(created_at(self.run_id));
-        let seconds = elapsed.as_secs_f64().max(0.0);
-        self.shared.metrics.ended(status, seconds);
-        let duration_ms = (seconds * 1000.0) as u64;
-        match end {
-            End::Faulted(problem) => {
-                tracing::warn!(
-                    target: "hookwright::run",
-                    {
-                        run.id = %self.run_id,
-                        event.id = %self.event_id,
-                        workflow.namespace = document.namespace,
-                        workflow.name = document.name,
-                        workflow.version = document.version,
-                        task.reference = problem.instance.as_deref().unwrap_or("/"),
-                        error.kind = %problem.kind,
-                        error.status = problem.status,
-                        error.title = problem.title.as_deref().unwrap_or(""),
-                        duration_ms,
-                    },
-                    "run faulted"
-                );
-            }
-            End::Completed(_) | End::Cancelled => {
-                tracing::debug!(
-                    target: "hookwright::run",
-                    {
-                        run.id = %self.run_id,
-                        event.id = %self.event_id,
-                        workflow.name = document.name,
-                        duration_ms,
-                    },
-                    "run {status}"
-                );
-            }
-        }
-    }
 }
 
 /// When a run was created: its id says so.
 pub(super) fn created_at(run_id: Id) -> Timestamp {
     let ms = i64::try_from(run_id.made_at_ms()).unwrap_or(i64::MAX);
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
-/// What is needed to settle a run without driving it.
-struct Lost {
-    run_id: Id,
-    workflow_id: i32,
-    claim_id: i64,
-}
-
-impl Lost {
-    fn of(begun: &Begun) -> Self {
-        Self {
-            run_id: begun.run_id,
-            workflow_id: begun.workflow_id,
-            claim_id: begun.claim_id,
-        }
-    }
-
-    /// A checkpoint that cannot be used is removed and the run given back: whoever claims it next
-    /// reads its whole journal.
-    async fn replay_in_full(&self, shared: &Shared, unfit: &Unfit, lease: Lease) {
-        tracing::warn!(run.id = %self.run_id, %unfit, "a run is replayed from its whole journal");
-        shared.checkpoints.discard(self.run_id).await;
-        let settlement = Settlement {
-            run_id: self.run_id,
-            workflow_id: self.workflow_id,
-            claim_id: self.claim_id,
-            seq: i32::MAX,
-            entries: None,
-            next: Next::Ready { destination_id: 0 },
-            exchange: None,
-        };
-        let request = Request::release(settlement, lease);
-        shared.settler.send(request).await;
-    }
-
-    /// A panic is a fault of ours: the run is faulted with it, so that it is seen and not tried
-    /// for ever. Its number is past every row it may have written.
-    async fn settle(&self, shared: &Shared) {
-        tracing::error!(run.id = %self.run_id, "the server failed while driving a run");
-        shared.metrics.ended("faulted", 0.0);
-        let problem = Problem::new(Kind::Runtime, "the server failed while driving this run");
-        let settlement = Settlement {
-            run_id: self.run_id,
-            workflow_id: self.workflow_id,
-            claim_id: self.claim_id,
-            seq: i32::MAX,
-            entries: None,
-            next: Next::Ended {
-                status: "faulted",
-                output: None,
-                error: serde_json::to_vec(&problem).ok().map(Into::into),
-            },
-            exchange: None,
-        };
-        shared.settler.settle(settlement).await;
-    }
 }

@@ -27,7 +27,10 @@ pub fn schedule(place: &Place<'_>) -> Option<Schedule> {
     // There is no run yet whose variables its filters could look at.
     let nothing = (Components::default(), Value::null());
     let context = Context::new(&nothing.0, &nothing.1);
-    let events = on.and_then(|place| events::strategy(&place, &context));
+    let events = on.and_then(|place| {
+        let strategy = events::strategy(&place, &context)?;
+        events::agree(&place, &strategy).then_some(strategy)
+    });
     Some(Schedule::On {
         events: events?,
         read: read?,
