@@ -5,12 +5,14 @@
 
 pub mod entry;
 mod checkpoint;
+mod credentials;
 mod effect;
 mod events;
 mod codec;
 mod task;
 mod flow;
 mod scope;
+mod secrets;
 mod record;
 mod frame;
 mod fault;
@@ -29,11 +31,14 @@ use crate::workflow::Definition;
 
 use self::flow::Move;
 use self::frame::{Frame, FrameId, List, ROOT, State, TIMEOUT};
+use self::record::Records;
 
 pub use checkpoint::Unfit;
-pub use effect::{Action, Credentials, Effect, Listening, Request, Wait};
+pub use credentials::{Credentials, Grant, TokenRequest};
+pub use effect::{Action, Effect, Listening, Request, Wait};
 pub use entry::{Attempt, Change, Entry, Key, Outcome, Received};
 pub use record::Record;
+pub use secrets::named_secrets;
 
 /// Gives the value of a secret by its name; `None` where it is unknown.
 pub type Resolve = dyn Fn(&str) -> Option<Value> + Send + Sync;
@@ -128,7 +133,7 @@ pub struct Run {
     /// Data emitted in the moment of the entry, in bytes.
     emitted_bytes: usize,
     end: Option<End>,
-    records: Option<Vec<Record>>,
+    records: Option<Records>,
     workflow: OnceLock<Value>,
     runtime: OnceLock<Value>,
     /// Set once a value of the run may hold what came out of a secret.
@@ -179,8 +184,14 @@ impl Run {
 
     /// The same, keeping a record of every task execution.
     #[must_use]
-    pub fn recorded(mut self) -> Self {
-        self.records = Some(Vec::new());
+    pub fn recorded(self) -> Self {
+        self.recorded_within(0, usize::MAX)
+    }
+
+    /// The same, keeping the records of at most `most` executions behind the first `after`.
+    #[must_use]
+    pub fn recorded_within(mut self, after: usize, most: usize) -> Self {
+        self.records = Some(Records::new(after, most));
         self
     }
 
@@ -192,18 +203,6 @@ impl Run {
         journal: impl IntoIterator<Item = Entry>,
     ) -> Self {
         let mut run = Self::new(definition, surroundings);
-        journal.into_iter().for_each(|entry| run.apply(entry));
-        run
-    }
-
-    /// The same, keeping a record of every task execution.
-    #[must_use]
-    pub fn replay_recorded(
-        definition: Arc<Definition>,
-        surroundings: Arc<Surroundings>,
-        journal: impl IntoIterator<Item = Entry>,
-    ) -> Self {
-        let mut run = Self::new(definition, surroundings).recorded();
         journal.into_iter().for_each(|entry| run.apply(entry));
         run
     }
@@ -279,6 +278,7 @@ impl Run {
                 | State::Do(_)
                 | State::For(_)
                 | State::Fork(_)
+                | State::Function(_)
                 | State::Listen(_) => {}
             }
         }
@@ -308,7 +308,13 @@ impl Run {
     /// The records kept so far, in order of start; empty unless they are kept.
     #[must_use]
     pub fn records(&self) -> &[Record] {
-        self.records.as_deref().unwrap_or_default()
+        self.records.as_ref().map_or(&[], Records::kept)
+    }
+
+    /// How many executions there would be records of, had all been kept.
+    #[must_use]
+    pub fn records_begun(&self) -> usize {
+        self.records.as_ref().map_or(0, Records::begun)
     }
 
     /// The deadline that had passed when an outcome came: it counts, the outcome does not. A late
@@ -423,7 +429,8 @@ impl Run {
                 }
             }
             State::Listen(_) => self.listens -= 1,
-            State::Passing | State::Do(_) | State::For(_) | State::Fork(_) => {}
+            State::Passing | State::Do(_) | State::For(_) | State::Fork(_) | State::Function(_) => {
+            }
         }
         Some(frame)
     }

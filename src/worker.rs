@@ -14,7 +14,6 @@ pub mod flight;
 pub mod gather;
 pub mod lifecycle;
 pub mod listening;
-pub mod lost;
 pub mod mail;
 pub mod metrics;
 pub mod report;
@@ -322,7 +321,7 @@ impl Worker {
     ) {
         let queue = Arc::new(queue);
         for number in 0..config.settle_connections {
-            let books = settle::Books {
+            let after = settle::After {
                 endings: Arc::clone(&self.endings),
                 timers: Arc::clone(&self.shared.timers),
                 metrics: Arc::clone(&self.shared.metrics),
@@ -332,7 +331,7 @@ impl Worker {
             let queue = Arc::clone(&queue);
             let link = self.counting("settle", SETTLE_LANE + number);
             self.keep(tokio::spawn(async move {
-                settle::run(queue, link.await, books).await
+                settle::run(queue, link.await, after).await
             }));
         }
     }

@@ -7,10 +7,12 @@ pub(super) mod call;
 pub(super) mod listen;
 pub(super) mod wait;
 pub(super) mod r#try;
+mod credentials;
 mod r#do;
 mod emit;
 mod r#for;
 mod fork;
+pub(super) mod function;
 mod parallel;
 mod raise;
 mod request;
@@ -45,6 +47,7 @@ pub(super) fn begin(run: &mut Run, id: FrameId) -> Result<(), Fault> {
             Ok(())
         }
         Kind::Listen(listen) => listen::begin(run, id, listen),
+        Kind::Function(call) => function::begin(run, id, call),
         Kind::Raise(raise) => Err(raise::fault(run, frame, raise)),
         Kind::Set(template) => set::begin(run, id, template),
         Kind::Switch(cases) => switch::begin(run, id, cases),
@@ -60,6 +63,10 @@ pub(super) fn child_completed(run: &mut Run, id: FrameId, child: Completed) {
     };
     if matches!(frame.state, State::Fork(_)) {
         fork::completed(run, id, child);
+        return;
+    }
+    if matches!(frame.state, State::Function(_)) {
+        function::completed(run, id, child);
         return;
     }
     let task = Arc::clone(&frame.task);

@@ -53,7 +53,6 @@ impl Link {
     pub async fn load(&mut self, runs: &[Id]) -> Result<Vec<Loaded>, Error> {
         check_batch(runs.len())?;
         let ids: Vec<Uuid> = runs.iter().map(|id| id.uuid()).collect();
-        let mut mail = self.mail_of(&ids).await?;
         let rows = self.rows(sqlx::query(RUNS).bind(&ids)).await?;
         let mut loaded = rows
             .iter()
@@ -69,11 +68,13 @@ impl Link {
             *next = seq.saturating_add(1);
             journal.push(entries.into());
         }
+        let mut mail = self.mail_of(&ids).await?;
         for run in &mut loaded {
-            run.mail = mail.remove(&run.run_id.uuid()).unwrap_or_default();
-            if let Some((next, journal)) = journals.remove(&run.run_id.uuid()) {
+            let id = run.run_id.uuid();
+            if let Some((next, journal)) = journals.remove(&id) {
                 (run.seq, run.journal) = (next, journal);
             }
+            run.mail = mail.remove(&id).unwrap_or_default();
         }
         Ok(loaded)
     }
@@ -92,8 +93,8 @@ fn without_journal(row: &PgRow) -> Result<Loaded, Error> {
         target,
         checkpoint: checkpoint.map(Bytes::from),
         journal: Vec::new(),
-        mail: Vec::new(),
         seq: seq.unwrap_or_default(),
+        mail: Vec::new(),
     })
 }
 

@@ -4,6 +4,8 @@
 //! journal remember (`settle`). Between two effects the first one's outcome is committed before
 //! the second is performed; a run that only waits leaves memory altogether.
 
+mod lost;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -13,12 +15,12 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use self::lost::Lost;
 use super::Shared;
 use super::checkpoint::Since;
 use super::exchange::{self, Ears};
 use super::flight::{Flight, Place};
 use super::lifecycle::{Lifecycle, Moment};
-use super::lost::Lost;
 use super::mail::{Letterbox, Post};
 use super::report;
 use super::settle::Request;
@@ -26,7 +28,7 @@ use crate::event::Event;
 use crate::expression::Value;
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
-use crate::run::{Change, End, Entry, Pending, Run, Surroundings, Unfit, entry};
+use crate::run::{Change, Effect, End, Entry, Pending, Run, Surroundings, Unfit, Wait, entry};
 use crate::store::checkpoints::Checkpoint;
 use crate::store::{Exchange, Letter, Mail, Next, Settlement};
 use crate::workflow::Definition;
@@ -215,16 +217,7 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Let
             }
             due.into_iter().for_each(|effect| flight.start(effect));
         }
-        let wake_at = waits
-            .iter()
-            .map(|wait| wait.until)
-            .chain(
-                effects
-                    .iter()
-                    .filter_map(|effect| effect.not_before)
-                    .filter(|at| *at > now),
-            )
-            .min();
+        let wake_at = wake_at(&effects, &waits, now);
         if flight.is_empty() {
             let Some(due_at) = wake_at.or_else(|| live.ears.patience(&live.run, now)) else {
                 return live.end(stuck(), lease.with(flight.take_over())).await;
@@ -244,6 +237,13 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Let
             () = letterbox.arrived.notified() => {}
         }
     }
+}
+
+/// The next time a run has something to do, whatever comes of what is in flight.
+fn wake_at(effects: &[Effect], waits: &[Wait], now: Timestamp) -> Option<Timestamp> {
+    let retries = effects.iter().filter_map(|effect| effect.not_before);
+    let waits = waits.iter().map(|wait| wait.until);
+    retries.filter(|at| *at > now).chain(waits).min()
 }
 
 /// A run that waits for nothing would stay for ever; that must be seen.

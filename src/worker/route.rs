@@ -20,6 +20,7 @@ use super::lifecycle::Lifecycle;
 use super::spacing::Spacing;
 use crate::event::Event;
 use crate::expression::Value;
+use crate::fault_point;
 use crate::id::Id;
 use crate::store::{Link, NewRun, Routing, Target};
 use crate::trigger;
@@ -111,6 +112,7 @@ async fn route_leftovers(shared: &Shared, executor: &Executor, link: &mut Link) 
 async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec<Appended>) {
     let mut decided = decide(shared, executor, &batch).await;
     let mut pause = Duration::from_millis(100);
+    fault_point::pass("route");
     let routed = loop {
         match link.route(&decided.routing).await {
             Ok(routed) if !routed.stale => break routed,
@@ -125,6 +127,7 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec
             }
         }
     };
+    fault_point::pass("routed");
     let Decided {
         routing,
         mut starts,

@@ -9,7 +9,8 @@ impl Definition {
     #[must_use]
     pub fn task(&self, reference: &str) -> Option<&Arc<Task>> {
         let mut tasks = self.tasks.tasks.as_slice();
-        let mut inner: Vec<&[Arc<Task>]> = Vec::new();
+        let functions = self.functions.values().map(std::slice::from_ref);
+        let mut inner: Vec<&[Arc<Task>]> = functions.collect();
         loop {
             let task = tasks.iter().find(|task| is_around(task, reference));
             match task {
@@ -40,6 +41,7 @@ fn inside(task: &Task) -> Vec<&[Arc<Task>]> {
         }
         Kind::Call(_)
         | Kind::Emit(_)
+        | Kind::Function(_)
         | Kind::Raise(_)
         | Kind::Set(_)
         | Kind::Switch(_)

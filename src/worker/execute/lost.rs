@@ -1,17 +1,17 @@
-//! Settling a run without driving it: its task has panicked, or its checkpoint cannot be used.
+//! Settling a run that cannot be driven: its checkpoint is of no use, or the server failed.
 
-use super::Shared;
-use super::exchange;
-use super::execute::{Begun, Lease};
-use super::lifecycle::{Lifecycle, Moment};
-use super::settle::Request;
+use super::super::Shared;
+use super::super::exchange;
+use super::super::lifecycle::{Lifecycle, Moment};
+use super::super::settle::Request;
+use super::{Begun, Lease};
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
 use crate::run::Unfit;
 use crate::store::{Exchange, Next, Settlement};
 
 /// What is needed to settle a run without driving it.
-pub struct Lost {
+pub(super) struct Lost {
     run_id: Id,
     workflow_id: i32,
     claim_id: i64,
@@ -19,9 +19,7 @@ pub struct Lost {
 }
 
 impl Lost {
-    /// Of a run that is about to be driven.
-    #[must_use]
-    pub fn of(begun: &Begun) -> Self {
+    pub(super) fn of(begun: &Begun) -> Self {
         Self {
             run_id: begun.run_id,
             workflow_id: begun.workflow_id,
@@ -32,7 +30,7 @@ impl Lost {
 
     /// A checkpoint that cannot be used is removed and the run given back: whoever claims it next
     /// reads its whole journal.
-    pub async fn replay_in_full(&self, shared: &Shared, unfit: &Unfit, lease: Lease) {
+    pub(super) async fn replay_in_full(&self, shared: &Shared, unfit: &Unfit, lease: Lease) {
         tracing::warn!(run.id = %self.run_id, %unfit, "a run is replayed from its whole journal");
         shared.checkpoints.discard(self.run_id).await;
         let settlement = Settlement {
@@ -50,7 +48,7 @@ impl Lost {
 
     /// A panic is a fault of ours: the run is faulted with it, so that it is seen and not tried
     /// for ever. Its number is past every row it may have written.
-    pub async fn settle(&self, shared: &Shared) {
+    pub(super) async fn settle(&self, shared: &Shared) {
         tracing::error!(run.id = %self.run_id, "the server failed while driving a run");
         shared.metrics.ended("faulted", 0.0);
         let problem = Problem::new(Kind::Runtime, "the server failed while driving this run");
