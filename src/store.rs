@@ -10,6 +10,7 @@ mod claim;
 mod connect;
 mod exchange;
 mod fire;
+mod gathered;
 mod link;
 mod listening;
 mod load;
@@ -53,6 +54,7 @@ use crate::id::Id;
 
 pub use self::connect::Store;
 pub use self::exchange::{Exchange, Filter};
+pub use self::gathered::{Gathered, Gathering, Group};
 pub use self::link::Link;
 pub use self::listening::Listened;
 pub use self::mail::{Delivered, Letter, Mail, MailKind, NewMail};
@@ -196,6 +198,8 @@ pub struct Routing {
     /// Events and the runs they are addressed to. One that has ended, or is unknown, gets nothing:
     /// such an event has its reason in `ignored` as well.
     pub addressed: Vec<(Id, Id)>,
+    /// Events that workflows gather: the event, the group, and the filters it has passed.
+    pub gathered: Vec<(Id, Group, u64)>,
 }
 
 /// What routing a batch of events did.

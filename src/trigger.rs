@@ -7,7 +7,7 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use crate::event::Event;
+use crate::event::{Event, is_caused_by, is_lifecycle};
 use crate::expression::Value;
 use crate::id::Id;
 use crate::workflow::Definition;
@@ -23,6 +23,7 @@ pub mod timetable;
 
 pub use envelope::{envelope, raw, received_at};
 pub use filter::{Candidate, Verdict};
+pub use gather::{Complete, complete};
 pub use listeners::{Filter, Listeners, key};
 
 use envelope::attribute;
@@ -93,6 +94,18 @@ impl Triggers {
         triggers
     }
 
+    /// Whether a workflow may want events of the lifecycle of runs.
+    #[must_use]
+    pub const fn hears_lifecycle(&self) -> bool {
+        self.index.hear_lifecycle()
+    }
+
+    /// Whether a workflow may want this event, as far as type and source say.
+    #[must_use]
+    pub fn may_want(&self, event: &Event) -> bool {
+        !self.index.find(event).is_empty()
+    }
+
     /// How many deployments listen for events.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -139,6 +152,7 @@ impl Triggers {
             filter_errors: 0,
         };
         let mut refused = None;
+        let mut circle = false;
         for at in self.index.find(event) {
             let (place, number) = self.filters[at];
             let deployment = &self.deployments[place];
@@ -146,6 +160,12 @@ impl Triggers {
             else {
                 continue;
             };
+            let document = &deployment.definition.document;
+            if is_lifecycle(&event.kind) && is_caused_by(event, &document.namespace, &document.name)
+            {
+                circle = true;
+                continue;
+            }
             let verdict = match candidate.judge(filter) {
                 Verdict::Matches => gather::expected(&candidate, filter),
                 verdict => Err(verdict),
@@ -171,7 +191,11 @@ impl Triggers {
             }
         }
         if matched.starts.is_empty() && matched.gathers.is_empty() {
-            matched.ignored = Some(self.explain(&candidate, event, refused));
+            matched.ignored = Some(if circle {
+                "it tells of a run that began with an event of the same workflow: a circle".into()
+            } else {
+                self.explain(&candidate, event, refused)
+            });
         }
         matched
     }

@@ -13,9 +13,12 @@ pub mod execute;
 pub mod exchange;
 pub mod flight;
 pub mod gate;
+pub mod gather;
+pub mod lifecycle;
 pub mod listening;
 pub mod mail;
 pub mod metrics;
+pub mod report;
 pub mod route;
 pub mod schedule;
 pub mod session;
@@ -53,6 +56,7 @@ const SETTLE_LANE: usize = 200;
 const SWEEP_LANE: usize = 300;
 const SCHEDULE_LANE: usize = 400;
 const BATCH_LANE: usize = 401;
+const GATHER_LANE: usize = 402;
 
 /// Settings of the loops.
 #[derive(Clone, Debug, Deserialize)]
@@ -85,6 +89,8 @@ pub struct Config {
     pub self_fence_ms: u64,
     /// Without a heartbeat for this long a node is dead to the others, in milliseconds.
     pub session_timeout_ms: u64,
+    /// Whether runs write all events of their lifecycle, wanted or not.
+    pub lifecycle_events: bool,
 }
 
 /// Which loops this node runs.
@@ -141,6 +147,9 @@ pub struct Shared {
     held: Held,
     addressees: Arc<mail::Addressees>,
     listening: listening::Listening,
+    lifecycle_events: bool,
+    /// Told when events were gathered.
+    gathered: Notify,
     tasks_max: u32,
     /// Runs that may wait in memory for one destination: a quarter of all places.
     waiting_max: usize,
@@ -240,6 +249,8 @@ impl Worker {
             held: Held::default(),
             addressees: Arc::default(),
             listening: listening::Listening::default(),
+            lifecycle_events: config.lifecycle_events,
+            gathered: Notify::new(),
             tasks_max: parts.tasks_max,
             waiting_max: config.runs_in_flight_max.div_ceil(4),
         });
@@ -261,6 +272,12 @@ impl Worker {
         if roles.work {
             this.settle_loops(settle_queue, &router, &config);
             this.work_loops(events, &config, work);
+            let (shared, link) = (
+                Arc::clone(&this.shared),
+                this.counting("gather", GATHER_LANE),
+            );
+            let gathered = router.clone();
+            this.keep(work.spawn(async move { gather::run(shared, link.await, gathered).await }));
             this.schedule_loops(router, work);
             let link = this.store.link("checkpoint");
             this.keep(tokio::spawn(checkpoint::run(checkpoint_queue, link)));
@@ -327,7 +344,7 @@ impl Worker {
     ) {
         let queue = Arc::new(queue);
         for number in 0..config.settle_connections {
-            let books = settle::Books {
+            let after = settle::Books {
                 endings: Arc::clone(&self.endings),
                 timers: Arc::clone(&self.shared.timers),
                 metrics: Arc::clone(&self.shared.metrics),
@@ -337,7 +354,7 @@ impl Worker {
             let queue = Arc::clone(&queue);
             let link = self.counting("settle", SETTLE_LANE + number);
             self.keep(tokio::spawn(async move {
-                settle::run(queue, link.await, books).await
+                settle::run(queue, link.await, after).await
             }));
         }
     }

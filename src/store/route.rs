@@ -104,6 +104,18 @@ open as materialized (
   where (a.event_id in (select event_id from gone)) is true
     and not exists (select from journal j where j.run_id = a.run_id and j.status is not null)
 ),
+gathers as (
+  insert into gathered (workflow_id, group_id, event_id, filters)
+  select g.workflow_id, g.group_id, g.event_id, g.filters
+  from unnest($16::uuid[], $17::integer[], $18::uuid[], $19::bigint[])
+    as g (event_id, workflow_id, group_id, filters)
+  where (g.event_id in (select event_id from gone)) is true
+  on conflict do nothing returning workflow_id, group_id, event_id
+),
+news as (
+  insert into gathered_new (workflow_id, group_id, event_id)
+  select workflow_id, group_id, event_id from gathers on conflict do nothing
+),
 told as (
   insert into mail (run_id, id, kind)
   select run_id, event_id, 0::smallint from open
@@ -141,7 +153,8 @@ impl Link {
         let uuids = |ids: &[Id]| ids.iter().map(|id| id.uuid()).collect::<Vec<_>>();
         let runs = &batch.runs;
         let ignored = &batch.ignored;
-        let tells = !(batch.heard.is_empty() && batch.addressed.is_empty());
+        let tells =
+            !(batch.heard.is_empty() && batch.addressed.is_empty() && batch.gathered.is_empty());
         let mut query = sqlx::query(if tells { ROUTE_AND_TELL } else { ROUTE })
             .bind(uuids(&batch.events))
             .bind(runs.iter().map(|run| run.id.uuid()).collect::<Vec<_>>())
@@ -175,6 +188,19 @@ impl Link {
                 .map(|(event, run)| (event.uuid(), run.uuid()))
                 .unzip();
             query = query.bind(heard).bind(keys).bind(told).bind(addressees);
+            let gathered = &batch.gathered;
+            let groups = gathered.iter().map(|(_, group, _)| group);
+            let filters = gathered.iter().map(|(.., filters)| filters.cast_signed());
+            query = query
+                .bind(
+                    gathered
+                        .iter()
+                        .map(|(id, ..)| id.uuid())
+                        .collect::<Vec<_>>(),
+                )
+                .bind(groups.clone().map(|(id, _)| *id).collect::<Vec<_>>())
+                .bind(groups.map(|(_, id)| id.uuid()).collect::<Vec<_>>())
+                .bind(filters.collect::<Vec<_>>());
         }
         let rows = self.rows(query).await?;
         let mut routed = Routed::default();

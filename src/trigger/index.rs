@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use crate::event::Event;
+use crate::event::{Event, LIFECYCLE};
 use crate::workflow::definition::{AttributeFilter, EventFilter, PATTERN_CHARACTERS};
 
 /// Stands where any character may stand.
@@ -98,6 +98,8 @@ pub struct Filters {
     by_source: Index,
     /// Filters that name neither in a way that can be looked up.
     others: Vec<usize>,
+    /// Whether a filter may let events of the lifecycle of runs through.
+    lifecycle: bool,
     /// All filters that name a type, to explain why none of them matched.
     near: Index,
 }
@@ -106,6 +108,7 @@ impl Filters {
     /// Adds a filter.
     pub fn insert(&mut self, filter: &EventFilter, at: usize) {
         let (kind, source) = (indexed(filter, "type"), indexed(filter, "source"));
+        self.lifecycle |= may_be_lifecycle(filter);
         match (kind, source) {
             (Some(kind), Some(source)) => self.by_both.insert(&both(kind, source), at),
             (Some(kind), None) => self.by_type.insert(kind, at),
@@ -129,12 +132,48 @@ impl Filters {
         found
     }
 
+    /// Whether one of them may let events of the lifecycle of runs through.
+    pub const fn hear_lifecycle(&self) -> bool {
+        self.lifecycle
+    }
+
     /// One that names the event's type, whatever it says of the source.
     pub fn near(&self, event: &Event) -> Option<usize> {
         let mut near = Vec::new();
         self.near.find(&event.kind, &mut near);
         near.first().copied()
     }
+}
+
+/// Whether a filter may let events of the lifecycle of runs through; one that says nothing never
+/// does.
+fn may_be_lifecycle(filter: &EventFilter) -> bool {
+    const WORDS: [&str; 8] = [
+        "started",
+        "suspended",
+        "resumed",
+        "correlation-started",
+        "correlation-completed",
+        "cancelled",
+        "faulted",
+        "completed",
+    ];
+    let kinds = WORDS.map(|word| format!("{LIFECYCLE}workflow.{word}.v1"));
+    let texts = filter
+        .with
+        .iter()
+        .filter_map(|(name, wanted)| match wanted {
+            AttributeFilter::Text { literal, pattern } if name == "type" => {
+                Some((literal, pattern))
+            }
+            _ => None,
+        });
+    !filter.with.is_empty()
+        && texts.into_iter().all(|(literal, pattern)| {
+            kinds
+                .iter()
+                .any(|kind| kind == literal || pattern.as_ref().is_some_and(|it| it.is_match(kind)))
+        })
 }
 
 /// What an attribute must be, where an index can look it up.

@@ -74,6 +74,18 @@ impl Listeners {
         listeners
     }
 
+    /// Whether a run may listen for events of the lifecycle of runs.
+    #[must_use]
+    pub const fn hears_lifecycle(&self) -> bool {
+        self.index.hear_lifecycle()
+    }
+
+    /// Whether a run may listen for this event, as far as type and source say.
+    #[must_use]
+    pub fn may_want(&self, event: &Event) -> bool {
+        !self.index.find(event).is_empty()
+    }
+
     /// The keys of those who may want the event.
     pub fn keys(&self, event: &Event, envelope: &dyn Fn() -> Value) -> Vec<Id> {
         let mut keys = Vec::new();

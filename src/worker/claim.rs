@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::append::chain;
 use super::checkpoint::Since;
 use super::execute::{Begun, Executor, Slot};
+use super::lifecycle::Lifecycle;
 use super::session::CLAIM_COUNTER_MASK;
 use super::{Shared, gate, route};
 use crate::fault_point;
@@ -169,6 +170,7 @@ async fn begun(shared: &Shared, loaded: Loaded, claim_id: i64) -> Result<Begun, 
         journal.extend(entry::decode(row).map_err(|error| unreadable(error.to_string()))?);
     }
     Ok(Begun {
+        lifecycle: Lifecycle::new(loaded.run_id, &definition, &loaded.event),
         run_id: loaded.run_id,
         workflow_id: loaded.workflow_id,
         claim_id,

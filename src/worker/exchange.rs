@@ -87,6 +87,12 @@ impl Ears {
         }
     }
 
+    /// Whether it listened when it was settled last.
+    #[must_use]
+    pub const fn is_listening(&self) -> bool {
+        !self.settled.is_empty()
+    }
+
     /// Whether the run listens for something else than the database knows.
     #[must_use]
     pub fn changed(&self, run: &Run) -> bool {

@@ -20,8 +20,11 @@ use super::Shared;
 use super::checkpoint::Since;
 use super::exchange::{self, Ears};
 use super::flight::{Flight, Place};
+use super::lifecycle::{Lifecycle, Moment};
 use super::mail::{Letterbox, Post};
+use super::report;
 use super::settle::Request;
+use crate::event::Event;
 use crate::expression::Value;
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
@@ -81,6 +84,8 @@ pub struct Begun {
     pub event_id: Id,
     /// What it has not taken in yet, oldest first.
     pub mail: Vec<Mail>,
+    /// What its lifecycle events have in common.
+    pub lifecycle: Lifecycle,
 }
 
 /// Takes claimed runs; cheap to clone.
@@ -159,6 +164,9 @@ struct Live<'a> {
     event_id: Id,
     mail: Post,
     ears: Ears,
+    lifecycle: Lifecycle,
+    /// Lifecycle events to publish with the next settlement.
+    announced: Vec<Event>,
 }
 
 async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Letterbox) {
@@ -281,6 +289,10 @@ impl<'a> Live<'a> {
             }
         };
         let mut ears = Ears::new(begun.workflow_id);
+        let mut started = None;
+        if begun.seq == 0 {
+            started = begun.lifecycle.event(shared, Moment::Started, None);
+        }
         if begun.seq > 0 {
             // What was lived before was exchanged then.
             let _published = run.take_outgoing();
@@ -300,6 +312,8 @@ impl<'a> Live<'a> {
             event_id: begun.event_id,
             mail: Post::of(begun.mail),
             ears,
+            announced: started.into_iter().collect(),
+            lifecycle: begun.lifecycle,
         })
     }
 
@@ -342,7 +356,10 @@ impl<'a> Live<'a> {
 
     /// Whether there is something that others must learn of before this run goes on.
     fn has_news(&self) -> bool {
-        self.mail.has_taken() || self.run.has_outgoing() || self.ears.changed(&self.run)
+        !self.announced.is_empty()
+            || self.mail.has_taken()
+            || self.run.has_outgoing()
+            || self.ears.changed(&self.run)
     }
 
     fn apply(&mut self, at: Timestamp, change: Change) {
@@ -379,7 +396,15 @@ impl<'a> Live<'a> {
             End::Faulted(problem) => ("faulted", None, serde_json::to_vec(problem).ok()),
             End::Cancelled => ("cancelled", None, None),
         };
-        self.log(&end, status);
+        let document = &self.definition.document;
+        report::ended(self.shared, (self.run_id, self.event_id), document, &end);
+        let (moment, problem) = match &end {
+            End::Completed(_) => (Moment::Completed, None),
+            End::Faulted(problem) => (Moment::Faulted, Some(problem)),
+            End::Cancelled => (Moment::Cancelled, None),
+        };
+        self.announced
+            .extend(self.lifecycle.event(self.shared, moment, problem));
         if self.has_checkpoint {
             self.shared.checkpoints.forget(self.run_id);
         }
@@ -425,9 +450,18 @@ impl<'a> Live<'a> {
     /// What the run exchanges with others in its next settlement.
     fn exchange(&mut self, next: &Next) -> Option<Box<Exchange>> {
         let waits = matches!(next, Next::Wait { .. });
+        let listened = self.ears.is_listening();
         let listens = self.ears.settled(&self.run, waits);
+        let moment = match (listened, self.ears.is_listening()) {
+            (false, true) => Some(Moment::CorrelationStarted),
+            (true, false) => Some(Moment::CorrelationCompleted),
+            _ => None,
+        };
+        let correlation = moment.and_then(|moment| self.lifecycle.event(self.shared, moment, None));
         let taken = self.mail.taken();
-        let outgoing = self.run.take_outgoing();
+        let mut outgoing = self.run.take_outgoing();
+        outgoing.extend(correlation);
+        outgoing.append(&mut self.announced);
         if listens.is_none() && taken.is_empty() && outgoing.is_empty() {
             return None;
         }
@@ -442,46 +476,6 @@ impl<'a> Live<'a> {
             listens: listens.keys,
             ..Exchange::default()
         }))
-    }
-
-    fn log(&self, end: &End, status: &'static str) {
-        let document = &self.definition.document;
-        let elapsed = Timestamp::now().duration_since(created_at(self.run_id));
-        let seconds = elapsed.as_secs_f64().max(0.0);
-        self.shared.metrics.ended(status, seconds);
-        let duration_ms = (seconds * 1000.0) as u64;
-        match end {
-            End::Faulted(problem) => {
-                tracing::warn!(
-                    target: "hookwright::run",
-                    {
-                        run.id = %self.run_id,
-                        event.id = %self.event_id,
-                        workflow.namespace = document.namespace,
-                        workflow.name = document.name,
-                        workflow.version = document.version,
-                        task.reference = problem.instance.as_deref().unwrap_or("/"),
-                        error.kind = %problem.kind,
-                        error.status = problem.status,
-                        error.title = problem.title.as_deref().unwrap_or(""),
-                        duration_ms,
-                    },
-                    "run faulted"
-                );
-            }
-            End::Completed(_) | End::Cancelled => {
-                tracing::debug!(
-                    target: "hookwright::run",
-                    {
-                        run.id = %self.run_id,
-                        event.id = %self.event_id,
-                        workflow.name = document.name,
-                        duration_ms,
-                    },
-                    "run {status}"
-                );
-            }
-        }
     }
 }
 

@@ -15,6 +15,7 @@ use super::append::{Appended, chain};
 use super::checkpoint::Since;
 use super::definitions::Active;
 use super::execute::{Executor, Slot};
+use super::lifecycle::Lifecycle;
 use super::spacing::Spacing;
 use super::{Shared, batch};
 use crate::event::Event;
@@ -132,6 +133,9 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec
         mut starts,
     } = decided;
     let elsewhere = routed.elsewhere;
+    if !routing.gathered.is_empty() {
+        shared.gathered.notify_one();
+    }
     if !routed.told.is_empty() {
         shared.addressees.tell(routed.told);
     }
@@ -149,6 +153,7 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec
             (Some((claim_id, slot)), Some(definition)) => {
                 let appended = &batch[start.event];
                 let begun = super::execute::Begun {
+                    lifecycle: Lifecycle::new(start.run_id, &definition, &appended.event),
                     run_id: start.run_id,
                     workflow_id: start.workflow_id,
                     claim_id,
@@ -199,7 +204,7 @@ async fn learn(shared: &Shared, link: &mut Link) {
 async fn decide(shared: &Shared, executor: &Executor, batch: &[Appended]) -> Decided {
     let active = shared.definitions.active();
     let listening = shared.listening.known();
-    let mut heard = Vec::new();
+    let (mut heard, mut gathered) = (Vec::new(), Vec::new());
     let mut starts = Vec::with_capacity(batch.len());
     let mut ignored = Vec::new();
     let mut addressed = Vec::new();
@@ -231,7 +236,11 @@ async fn decide(shared: &Shared, executor: &Executor, batch: &[Appended]) -> Dec
                 ignored.push((id, reason));
             }
             None => {
-                match_triggers(&active, (event, appended), &mut starts, &mut ignored);
+                let gathers = match_triggers(&active, (event, appended), &mut starts, &mut ignored);
+                gathered.extend(gathers.into_iter().map(|gathers| {
+                    let group = (gathers.workflow_id, gathers.group);
+                    (appended.event.id, group, gathers.filters)
+                }));
                 let envelope = || trigger::envelope(&appended.event);
                 let keys = listening.listeners.keys(&appended.event, &envelope);
                 heard.extend(keys.into_iter().map(|key| (appended.event.id, key)));
@@ -258,6 +267,7 @@ async fn decide(shared: &Shared, executor: &Executor, batch: &[Appended]) -> Dec
         listening: listening.revision,
         heard,
         addressed,
+        gathered,
     };
     Decided { routing, starts }
 }
@@ -310,7 +320,7 @@ fn match_triggers(
     (event, appended): (usize, &Appended),
     starts: &mut Vec<Start>,
     ignored: &mut Vec<(Id, String)>,
-) {
+) -> Vec<trigger::Gathers> {
     let envelope = || trigger::envelope(&appended.event);
     let matched = active.triggers.route(&appended.event, &envelope);
     for (workflow_id, definition) in matched.starts {
@@ -327,6 +337,7 @@ fn match_triggers(
     if let Some(reason) = matched.ignored {
         ignored.push((appended.event.id, reason));
     }
+    matched.gathers
 }
 
 fn new_run(start: &Start, batch: &[Appended]) -> NewRun {

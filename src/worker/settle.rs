@@ -93,9 +93,9 @@ pub struct Books {
     pub timers: Arc<Timers>,
     /// Counts.
     pub metrics: Arc<Metrics>,
-    /// Of runs that have mail, or may have.
+    /// Those who wake runs that have mail.
     pub addressees: Arc<Addressees>,
-    /// Of events that runs have published.
+    /// The router, for events that runs have published.
     pub router: mpsc::Sender<Appended>,
 }
 

@@ -160,11 +160,15 @@ fn call(name: &str, ids: &[String]) -> (String, u64) {
                     String::new()
                 } else {
                     format!(
-                        ", {}, {}, {}, {}",
+                        ", {}, {}, {}, {}, {}, {}, {}, {}",
                         list(ids),
                         each("md5('7')::uuid", "uuid"),
                         list(&ids[..8]),
                         list(&ids[..8]),
+                        list(ids),
+                        each("1", "integer"),
+                        each("md5('8')::uuid", "uuid"),
+                        each("1", "bigint"),
                     )
                 }
             ),

@@ -1,18 +1,21 @@
 //! Settling a run that cannot be driven: its checkpoint is of no use, or the server failed.
 
 use super::super::Shared;
+use super::super::exchange;
+use super::super::lifecycle::{Lifecycle, Moment};
 use super::super::settle::Request;
 use super::{Begun, Lease};
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
 use crate::run::Unfit;
-use crate::store::{Next, Settlement};
+use crate::store::{Exchange, Next, Settlement};
 
 /// What is needed to settle a run without driving it.
 pub(super) struct Lost {
     run_id: Id,
     workflow_id: i32,
     claim_id: i64,
+    lifecycle: Lifecycle,
 }
 
 impl Lost {
@@ -21,6 +24,7 @@ impl Lost {
             run_id: begun.run_id,
             workflow_id: begun.workflow_id,
             claim_id: begun.claim_id,
+            lifecycle: begun.lifecycle.clone(),
         }
     }
 
@@ -48,6 +52,9 @@ impl Lost {
         tracing::error!(run.id = %self.run_id, "the server failed while driving a run");
         shared.metrics.ended("faulted", 0.0);
         let problem = Problem::new(Kind::Runtime, "the server failed while driving this run");
+        let event = self
+            .lifecycle
+            .event(shared, Moment::Faulted, Some(&problem));
         let settlement = Settlement {
             run_id: self.run_id,
             workflow_id: self.workflow_id,
@@ -59,7 +66,12 @@ impl Lost {
                 output: None,
                 error: serde_json::to_vec(&problem).ok().map(Into::into),
             },
-            exchange: None,
+            exchange: event.map(|event| {
+                Box::new(Exchange {
+                    events: vec![exchange::publish(event, &shared.redactor())],
+                    ..Exchange::default()
+                })
+            }),
         };
         shared.settler.settle(settlement).await;
     }

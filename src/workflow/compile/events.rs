@@ -199,6 +199,26 @@ pub fn strategy(place: &Place<'_>, context: &Context<'_>) -> Option<Strategy> {
     })
 }
 
+/// Whether the filters of a schedule correlate by the same keys, so that it can be known which
+/// events belong together.
+pub fn agree(place: &Place<'_>, strategy: &Strategy) -> bool {
+    let mut keys = strategy.all_filters().map(|filter| {
+        let learnt = filter.correlate.iter().filter(|key| key.expect.is_none());
+        let mut names: Vec<&str> = learnt.map(|key| key.name.as_str()).collect();
+        names.sort_unstable();
+        names
+    });
+    let first = keys.next().unwrap_or_default();
+    let agree = keys.all(|names| names == first);
+    if !agree {
+        place.fault_with(
+            "the filters of a schedule correlate by different keys",
+            "give each filter the same names under `correlate`, or an `expect`",
+        );
+    }
+    agree
+}
+
 fn filters(place: &Place<'_>, consume: Consume, context: &Context<'_>) -> Option<Vec<EventFilter>> {
     let items = place.array()?;
     if items.len() > FILTERS_MAX {

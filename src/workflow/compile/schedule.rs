@@ -38,7 +38,10 @@ pub fn schedule(place: &Place<'_>, policy: Option<&Place<'_>>) -> Option<Schedul
     // There is no run yet whose variables its filters could look at.
     let nothing = (Components::default(), Value::null(), Documents::default());
     let context = Context::new(&nothing.0, &nothing.1, &nothing.2);
-    let events = on.and_then(|place| events::strategy(&place, &context));
+    let events = on.and_then(|place| {
+        let strategy = events::strategy(&place, &context)?;
+        events::agree(&place, &strategy).then_some(strategy)
+    });
     Some(Schedule::On {
         events: events?,
         read: read?,
