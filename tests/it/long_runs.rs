@@ -89,15 +89,13 @@ async fn a_long_run_wakes_with_what_is_open() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_checkpoint_costs_time_alone() {
     let sink = Destination::start(|_, _| Reply::new(200)).await;
-    let mut world = World::start().await;
+    let world = World::start().await;
     let id = resting(&world, &sink, "PT8S").await;
-    world.stop().await;
     let damaged = sqlx::query("update checkpoints set state = substr(state, 1, 100)")
         .execute(world.database.store.pool())
         .await
         .unwrap();
     assert_eq!(damaged.rows_affected(), 1);
-    world.restart().await;
     let run = world.end_of(&id.to_string()).await;
     assert_eq!(run["status"], "completed", "{run}");
     assert_eq!(
