@@ -62,10 +62,17 @@ pub async fn rehearse(
     let run_id = id(case.at, &case.name);
     let input = match &case.start {
         Start::Input(input) => input.clone(),
-        Start::Event(arrival, place) => match start(definition, &event(arrival, case.at, run_id)) {
-            Ok(input) => input,
-            Err(reason) => return Ok(verdict::ignored(case, &reason, *place)),
-        },
+        Start::Events(events) => {
+            let mut input = Vec::new();
+            for (arrival, place) in events {
+                let id = id(case.at, &format!("{} {}", case.name, input.len()));
+                match start(definition, &event(arrival, case.at, id)) {
+                    Ok(item) => input.extend(item.items().unwrap_or_default()),
+                    Err(reason) => return Ok(verdict::ignored(case, &reason, *place)),
+                }
+            }
+            Value::array(input)
+        }
     };
     if let Some((_, place)) = &case.expect.ignored {
         let message = "expected that the event is ignored\n     was a run".to_owned();
