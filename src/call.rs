@@ -3,11 +3,11 @@
 //! The worker asks [`Destinations::of`] where an effect goes, waits for a [`Permit`] there, which
 //! it keeps until the outcome is durable, and has [`Destinations::perform`] send one request and
 //! say whether that was the end of it. Waiting between attempts is the engine's, through the
-//! journal. Circuit breakers, rate limits shared by nodes and further authentication schemes have
-//! their place here, later.
+//! journal.
 
 pub mod document;
 pub mod egress;
+mod exchange;
 mod failure;
 pub mod metrics;
 mod perform;
@@ -18,6 +18,7 @@ pub mod rehearse;
 mod request;
 mod response;
 pub mod retry;
+mod token;
 
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub use document::{Document, parse};
 pub use metrics::Metrics;
 pub use permit::Permit;
 pub use registry::{Declared, Destination, Destinations};
+pub use token::Sharing;
 
 /// Section `[call]` of the configuration.
 #[derive(Clone, Debug, Deserialize)]

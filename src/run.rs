@@ -5,6 +5,7 @@
 
 pub mod entry;
 mod checkpoint;
+mod credentials;
 mod effect;
 mod codec;
 mod task;
@@ -30,7 +31,8 @@ use self::flow::Move;
 use self::frame::{Frame, FrameId, List, ROOT, State, TIMEOUT};
 
 pub use checkpoint::Unfit;
-pub use effect::{Action, Credentials, Effect, Request, Wait};
+pub use credentials::{Credentials, Grant, TokenRequest};
+pub use effect::{Action, Effect, Request, Wait};
 pub use entry::{Attempt, Change, Entry, Key, Outcome};
 pub use record::Record;
 pub use secrets::named_secrets;
@@ -261,7 +263,11 @@ impl Run {
                     until: *until,
                 }),
                 State::Try(trial) => waits.extend(task::r#try::wait(frame, trial)),
-                State::Passing | State::Do(_) | State::For(_) | State::Fork(_) => {}
+                State::Passing
+                | State::Do(_)
+                | State::For(_)
+                | State::Fork(_)
+                | State::Function(_) => {}
             }
         }
         // Stable: where times are equal an enclosing deadline stands before what it encloses.
@@ -404,7 +410,8 @@ impl Run {
                     self.open.remove(&wait.key);
                 }
             }
-            State::Passing | State::Do(_) | State::For(_) | State::Fork(_) => {}
+            State::Passing | State::Do(_) | State::For(_) | State::Fork(_) | State::Function(_) => {
+            }
         }
         Some(frame)
     }

@@ -35,6 +35,7 @@ pub mod revision;
 pub mod runs;
 pub mod secrets;
 pub mod sources;
+pub mod tokens;
 pub mod workflows;
 
 use std::time::Duration;

@@ -34,6 +34,7 @@ mod rejections;
 mod replay;
 mod run;
 mod run_catch;
+mod run_functions;
 mod run_journal;
 mod run_parallel;
 mod secrets;
