@@ -426,10 +426,12 @@ fn plain(url: &url::Url) -> String {
     url.to_string()
 }
 
-/// What goes out. Headers and body are kept only where a redirect or the output may need them.
+/// What goes out. Headers and body are kept only where they may be needed again: for a redirect, a
+/// renewed credential, or the output.
 fn wire(request: &Request, prepared: &mut Prepared) -> reqwest::Request {
     let mut wired = reqwest::Request::new(prepared.method.clone(), prepared.url.clone());
-    if request.redirect || request.output == HttpOutput::Response {
+    let again = request.redirect || prepared.exchange.is_some();
+    if again || request.output == HttpOutput::Response {
         *wired.headers_mut() = prepared.headers.clone();
         *wired.body_mut() = prepared.body.clone().map(reqwest::Body::from);
     } else {
