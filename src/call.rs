@@ -9,6 +9,7 @@ pub mod document;
 pub mod egress;
 mod exchange;
 mod failure;
+mod fetch;
 pub mod metrics;
 mod perform;
 mod permit;
@@ -28,6 +29,7 @@ use crate::id::Id;
 use crate::run::{Attempt, Outcome};
 
 pub use document::{Document, parse};
+pub use fetch::Unfetched;
 pub use metrics::Metrics;
 pub use permit::Permit;
 pub use registry::{Declared, Destination, Destinations};

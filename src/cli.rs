@@ -7,8 +7,10 @@ pub mod demo;
 pub mod keys;
 pub mod run;
 pub mod serve;
+pub mod sources;
 pub mod test;
 mod timeline;
+pub mod vectors;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -41,6 +43,8 @@ enum Command {
     Test(test::Test),
     /// Run a workflow once in memory, against the real destinations, and show its timeline.
     Run(run::Run),
+    /// Check the catalogue of senders against test vectors.
+    Sources(sources::SourcesCommand),
     /// Make, list and revoke API keys.
     Keys(keys::Keys),
     /// Bring the database to this version's schema, then end.
@@ -132,6 +136,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(check) => check.run().await,
         Command::Test(test) => test.run().await,
         Command::Run(run) => run.run().await,
+        Command::Sources(sources) => sources.run(),
         Command::Keys(keys) => keys.run().await,
         Command::Migrate(common) => serve::migrate(&common).await,
         Command::Healthcheck(remote) => remote.healthcheck().await,

@@ -28,7 +28,7 @@ use crate::secret::{Keyring, Secrets};
 use crate::store::Store;
 use crate::store::managed::Managed;
 use crate::telemetry::Registry;
-use crate::webhook::{self, Counters, Sources};
+use crate::webhook::{self, Counters, Documents, Sources};
 use crate::worker::{self, Definitions, Roles, Worker};
 use crate::{api, telemetry};
 
@@ -309,6 +309,8 @@ fn routes(
         sources: Arc::clone(&world.sources),
         appender: world.worker.appender.clone(),
         counters: Arc::clone(&world.counters),
+        documents: Arc::new(Documents::new(Arc::clone(&world.destinations))),
+        capture: reload::capture(world),
         config: settings.webhook.clone(),
     };
     let mut routes = api::router(reload::api_parts(world, settings))

@@ -20,6 +20,7 @@ use crate::problem::Problem;
 use crate::run::{Attempt, Change, Entry, Record, Run, Surroundings, entry};
 use crate::store::runs::{Status, StoredRun};
 use crate::worker::route;
+use crate::workflow::Definition;
 
 /// Journal rows in memory at once.
 const ROWS_MAX: u16 = 64;
@@ -116,15 +117,7 @@ pub(super) async fn told(
         next: None,
         missing: why.map(str::to_owned),
     };
-    let (definitions, workflow_id) = (Arc::clone(&state.definitions), stored.line.workflow_id);
-    // It may be read anew, which needs the same stacks as replaying it.
-    let read = state
-        .work
-        .spawn(async move { definitions.workflow(workflow_id).await });
-    let definition = read
-        .await
-        .map_err(|failure| Error::Internal(failure.into()))??;
-    let Some(definition) = definition else {
+    let Some(definition) = definition(state, stored.line.workflow_id).await? else {
         let why = "this version of the server cannot read the workflow";
         return Ok(missing(None, Some(why)));
     };
@@ -181,6 +174,18 @@ pub(super) async fn told(
         next,
         missing: None,
     })
+}
+
+/// A compiled workflow; none where this version cannot read it.
+async fn definition(state: &State, workflow_id: i32) -> Result<Option<Arc<Definition>>, Error> {
+    let definitions = Arc::clone(&state.definitions);
+    // It may be read anew, which needs the same stacks as replaying it.
+    let read = state
+        .work
+        .spawn(async move { definitions.workflow(workflow_id).await });
+    Ok(read
+        .await
+        .map_err(|failure| Error::Internal(failure.into()))??)
 }
 
 fn task(record: &Record) -> ShownTask {

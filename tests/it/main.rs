@@ -52,5 +52,6 @@ mod telemetry;
 mod tidy;
 mod transcript;
 mod trigger;
+mod vectors;
 mod workflow;
 mod world;
