@@ -22,35 +22,25 @@ pub(super) enum Exchange {
     Challenge(SecretString, SecretString),
 }
 
-/// What stands for a token where nothing is asked for one.
-const REHEARSED: &str = "Bearer rehearsed";
-
 impl Destinations {
     /// Adds a token where one is needed.
     pub(super) async fn authorize(
         &self,
         prepared: &mut Prepared,
         destination: &Destination,
-        carrier: &impl Carrier,
+        carrier: &mut impl Carrier,
     ) -> Result<(), Failure> {
         let Some(Exchange::Token(request, used)) = prepared.exchange.as_deref_mut() else {
             return Ok(());
         };
-        if !carrier.is_live() {
-            return insert(&mut prepared.headers, REHEARSED);
-        }
-        let limit = carrier.limit();
         let url = egress::parse(&request.uri).map_err(Failure::refused)?;
         let client = self
             .client_for(&url, destination)
             .map_err(Failure::refused)?;
-        let getting = self.tokens.get(client, request, *used);
-        let token = tokio::time::timeout_at(limit.deadline, getting)
-            .await
-            .map_err(|_| limit.passed())?
-            .map_err(super::token::Denial::into_failure)?;
-        *used = Some(token.version);
-        let value = format!("Bearer {}", token.access.expose_secret());
+        let getting = carrier.token(&self.tokens, client, request, *used);
+        let (access, version) = getting.await?;
+        *used = Some(version);
+        let value = format!("Bearer {}", access.expose_secret());
         insert(&mut prepared.headers, &value)
     }
 
@@ -60,7 +50,7 @@ impl Destinations {
         prepared: &mut Prepared,
         answer: HeaderMap,
         destination: &Destination,
-        carrier: &impl Carrier,
+        carrier: &mut impl Carrier,
     ) -> Result<bool, Failure> {
         match prepared.exchange.as_deref() {
             None => return Ok(false),

@@ -1,10 +1,12 @@
 //! One attempt at an effect, from the request to what the engine is told.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{LOCATION, RETRY_AFTER};
 use jiff::Timestamp;
+use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::egress;
@@ -14,9 +16,10 @@ use super::registry::{Destination, Destinations};
 use super::request::{Material, Prepared, prepare};
 use super::response::{self, Unread, is_redirect};
 use super::retry::{Situation, between, retry_after};
+use super::token::{Denial, Tokens};
 use super::{Identity, Performed, Permit};
 use crate::expression::Value;
-use crate::run::{Action, Attempt, Effect, Outcome, Request};
+use crate::run::{Action, Attempt, Effect, Outcome, Request, TokenRequest};
 use crate::workflow::definition::HttpOutput;
 
 /// Redirects followed at most.
@@ -322,14 +325,21 @@ pub(super) trait Carrier: Send {
         secretive: bool,
     ) -> impl Future<Output = Result<reqwest::Response, Failure>> + Send;
 
+    /// A token for this request with its version, which is not the one that was `rejected`;
+    /// asked for through `client`.
+    fn token(
+        &mut self,
+        tokens: &Arc<Tokens>,
+        client: reqwest::Client,
+        request: &TokenRequest,
+        rejected: Option<i32>,
+    ) -> impl Future<Output = Result<(SecretString, i32), Failure>> + Send;
+
     /// The time there is for all of it.
     fn limit(&self) -> Limit;
 
     /// The time by which a `Retry-After` is read.
     fn now(&self) -> Timestamp;
-
-    /// Whether there is a network to get a token over.
-    fn is_live(&self) -> bool;
 }
 
 /// The network.
@@ -352,16 +362,27 @@ impl Carrier for Network {
             .map_err(|error| Failure::transport(error, secretive))
     }
 
+    async fn token(
+        &mut self,
+        tokens: &Arc<Tokens>,
+        client: reqwest::Client,
+        request: &TokenRequest,
+        rejected: Option<i32>,
+    ) -> Result<(SecretString, i32), Failure> {
+        let getting = tokens.get(client, request, rejected);
+        let token = tokio::time::timeout_at(self.limit.deadline, getting)
+            .await
+            .map_err(|_| self.limit.passed())?
+            .map_err(Denial::into_failure)?;
+        Ok((token.access, token.version))
+    }
+
     fn limit(&self) -> Limit {
         self.limit
     }
 
     fn now(&self) -> Timestamp {
         Timestamp::now()
-    }
-
-    fn is_live(&self) -> bool {
-        true
     }
 }
 

@@ -3,18 +3,23 @@
 //! `simulate` calls it, so that a test of a workflow meets the same requests, limits, readings of
 //! answers and retries as the real run. Nothing is sent, and no clock is read.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::failure::Failure;
 use super::perform::{Attempted, Carrier, Limit};
 use super::registry::{Destination, Destinations};
 use super::request::Prepared;
+use super::token::{self, Denial, Tokens, endpoint};
 use super::{Identity, Performed};
-use crate::run::{Action, Effect, Request};
+use crate::run::{Action, Effect, Request, TokenRequest};
+use crate::secret::Secrets;
 
 /// How long reading an answer that is there already may take; it only has to end.
 const READING_MAX: Duration = Duration::from_secs(60);
@@ -30,6 +35,8 @@ pub struct Sent {
     pub headers: Vec<(String, String)>,
     /// Its bytes.
     pub body: Option<Bytes>,
+    /// Whether it asks for an access token, so that the call itself can be made.
+    pub for_token: bool,
 }
 
 /// What a destination does with a request.
@@ -41,6 +48,18 @@ pub enum Reply {
     Silence,
     /// There is no connection, or it breaks; in a few words.
     Broken(&'static str),
+}
+
+/// The access tokens of a rehearsal: as a server keeps them, by the time of the rehearsal.
+#[derive(Default)]
+pub struct Granted {
+    tokens: HashMap<token::Key, Token>,
+}
+
+struct Token {
+    access: SecretString,
+    version: i32,
+    fresh_until: Timestamp,
 }
 
 /// What surrounds an attempt that is rehearsed.
@@ -57,6 +76,8 @@ pub struct Situation {
 /// Answers requests from a script, and adds up how long that takes.
 struct Script<'a> {
     answer: &'a mut (dyn FnMut(&Sent) -> (Duration, Reply) + Send),
+    granted: &'a mut Granted,
+    secrets: &'a Secrets,
     limit: Limit,
     now: Timestamp,
     took: Duration,
@@ -70,18 +91,55 @@ impl Carrier for Script<'_> {
         prepared: &mut Prepared,
         _secretive: bool,
     ) -> Result<reqwest::Response, Failure> {
-        let limit = self.limit;
-        let (after, reply) = (self.answer)(&sent(prepared));
-        self.took = self.took.saturating_add(after);
-        if self.took >= limit.length || matches!(reply, Reply::Silence) {
-            self.took = limit.length;
-            return Err(limit.passed());
-        }
-        match reply {
+        let sent = sent(prepared);
+        match self.ask(&sent)? {
             Reply::Answer(response) => Ok(response.into()),
             Reply::Broken(how) => Err(Failure::unconnected(how)),
-            Reply::Silence => Err(limit.passed()),
+            Reply::Silence => {
+                self.took = self.limit.length;
+                Err(self.limit.passed())
+            }
         }
+    }
+
+    async fn token(
+        &mut self,
+        _tokens: &Arc<Tokens>,
+        _client: reqwest::Client,
+        request: &TokenRequest,
+        rejected: Option<i32>,
+    ) -> Result<(SecretString, i32), Failure> {
+        let key = token::key_of(request);
+        let now = self.now();
+        let known = self.granted.tokens.get(&key);
+        if let Some(known) = known
+            && Some(known.version) != rejected
+            && known.fresh_until > now
+        {
+            return Ok((known.access.clone(), known.version));
+        }
+        let version = known.map_or(1, |known| known.version + 1);
+        let wire = endpoint::wire(request, None).map_err(Denial::into_failure)?;
+        let refused = |what: String| Denial::of(what, true).into_failure();
+        let response = match self.ask(&wired(&wire))? {
+            Reply::Answer(response) => response.into(),
+            Reply::Broken(how) => return Err(refused(format!("the token endpoint: {how}"))),
+            Reply::Silence => {
+                self.took = self.took.saturating_add(endpoint::ASK_MAX);
+                self.took = self.took.min(self.limit.length);
+                return Err(refused("the token endpoint did not answer in time".into()));
+            }
+        };
+        let reading = endpoint::read(response, request, self.limit.deadline);
+        let granted = reading.await.map_err(Denial::into_failure)?;
+        self.secrets.hide(&granted.access);
+        let token = Token {
+            access: granted.access.clone(),
+            version,
+            fresh_until: later(self.now(), granted.fresh),
+        };
+        self.granted.tokens.insert(key, token);
+        Ok((granted.access, version))
     }
 
     fn limit(&self) -> Limit {
@@ -91,9 +149,18 @@ impl Carrier for Script<'_> {
     fn now(&self) -> Timestamp {
         later(self.now, self.took)
     }
+}
 
-    fn is_live(&self) -> bool {
-        false
+impl Script<'_> {
+    /// What comes back, and the time that takes; the failure where that is too long.
+    fn ask(&mut self, sent: &Sent) -> Result<Reply, Failure> {
+        let (after, reply) = (self.answer)(sent);
+        self.took = self.took.saturating_add(after);
+        if self.took < self.limit.length {
+            return Ok(reply);
+        }
+        self.took = self.limit.length;
+        Err(self.limit.passed())
     }
 }
 
@@ -105,7 +172,7 @@ impl Destinations {
         &self,
         effect: &Effect,
         destination: &Destination,
-        situation: Situation,
+        (situation, granted): (Situation, &mut Granted),
         answer: &mut (dyn FnMut(&Sent) -> (Duration, Reply) + Send),
     ) -> (Performed, Duration) {
         let Action::Call(request) = &effect.action;
@@ -118,6 +185,8 @@ impl Destinations {
         limit.deadline = Instant::now() + READING_MAX;
         let mut script = Script {
             answer,
+            granted,
+            secrets: &self.secrets,
             limit,
             now,
             took: Duration::ZERO,
@@ -150,14 +219,31 @@ fn later(time: Timestamp, duration: Duration) -> Timestamp {
 }
 
 fn sent(prepared: &Prepared) -> Sent {
-    let value = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let headers = prepared.headers.iter();
     Sent {
         method: prepared.method.as_str().to_owned(),
         url: prepared.url.to_string(),
-        headers: headers
-            .map(|(name, text)| (name.as_str().to_owned(), value(text)))
-            .collect(),
+        headers: texts(&prepared.headers),
         body: prepared.body.clone(),
+        for_token: false,
     }
+}
+
+/// A request for a token as it would go out.
+fn wired(wire: &reqwest::Request) -> Sent {
+    let body = wire.body().and_then(reqwest::Body::as_bytes);
+    Sent {
+        method: wire.method().as_str().to_owned(),
+        url: wire.url().to_string(),
+        headers: texts(wire.headers()),
+        body: body.map(Bytes::copy_from_slice),
+        for_token: true,
+    }
+}
+
+fn texts(headers: &http::HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let pairs = headers.iter();
+    pairs
+        .map(|(name, value)| (name.as_str().to_owned(), text(value)))
+        .collect()
 }

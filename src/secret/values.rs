@@ -150,6 +150,18 @@ impl Secrets {
         self.redactor.load_full()
     }
 
+    fn stand_in(&self, reference: &Reference) -> SecretString {
+        let text = reference.to_string();
+        let value = match reference {
+            Reference::Sealed { name, member } => self.sealed(name, member.as_deref()).ok(),
+            Reference::Env(_) | Reference::File(_) => self.sealed(&text, None).ok(),
+        };
+        value.unwrap_or_else(|| {
+            self.track([text.clone()]);
+            text.into()
+        })
+    }
+
     /// Hides a value in outputs that is no secret of definitions and is soon replaced, such as an
     /// access token; the newest [`PASSING_MAX`] of them.
     pub fn hide(&self, value: &SecretString) {
@@ -166,18 +178,6 @@ impl Secrets {
             tracked.passing.pop_front();
         }
         self.rebuild(&tracked);
-    }
-
-    fn stand_in(&self, reference: &Reference) -> SecretString {
-        let text = reference.to_string();
-        let value = match reference {
-            Reference::Sealed { name, member } => self.sealed(name, member.as_deref()).ok(),
-            Reference::Env(_) | Reference::File(_) => self.sealed(&text, None).ok(),
-        };
-        value.unwrap_or_else(|| {
-            self.track([text.clone()]);
-            text.into()
-        })
     }
 
     fn variable(&self, name: &str) -> Result<SecretString, Error> {

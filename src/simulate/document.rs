@@ -18,6 +18,9 @@ const BEGINS_AT: &str = "2026-01-01T00:00:00Z";
 /// Cases of one document at most.
 const CASES_MAX: usize = 1_000;
 
+/// Events that start one run at most.
+const EVENTS_MAX: usize = 10_000;
+
 /// How much of the random part of a delay there is where a case does not say: all of it, so that
 /// times are the latest possible ones, and plain to read.
 const CHANCE: f64 = 1.0;
@@ -61,8 +64,8 @@ pub struct Case {
 pub(super) enum Start {
     /// Somebody, with this input.
     Input(Value),
-    /// An event, if the workflow's filter takes it.
-    Event(Arrival, (u32, u32)),
+    /// Events, if the workflow's filters take them; several where it gathers them.
+    Events(Vec<(Arrival, (u32, u32))>),
 }
 
 /// An event that comes in.
@@ -239,8 +242,16 @@ fn start(object: &Object<'_>) -> Option<Start> {
         }
         (Some(input), None) => Some(Start::Input(input.value())),
         (None, Some(event)) => {
-            let at = place(&event);
-            Some(Start::Event(arrival(&event)?, at))
+            let list = matches!(event.node().content, document::Content::Array(_));
+            let places = match list {
+                true => event.array()?,
+                false => vec![event.clone()],
+            };
+            if places.is_empty() || places.len() > EVENTS_MAX {
+                event.fault(format!("there must be 1 to {EVENTS_MAX} events"));
+            }
+            let events = places.iter().map(|at| Some((arrival(at)?, place(at))));
+            Some(Start::Events(events.collect::<Option<_>>()?))
         }
         // As when a run is started without a body.
         (None, None) => Some(Start::Input(Value::object([]))),

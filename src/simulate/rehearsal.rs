@@ -11,7 +11,7 @@ use super::document::{Arrival, Case, Start};
 use super::drive::{self, Hands};
 use super::stage::Stage;
 use super::verdict::{self, Mismatch, Verdict};
-use crate::call::rehearse::{Reply, Sent, Situation};
+use crate::call::rehearse::{Granted, Reply, Sent, Situation};
 use crate::call::{self, Destinations};
 use crate::event::Event;
 use crate::expression::Value;
@@ -41,6 +41,7 @@ struct Scripted<'a> {
     chance: f64,
     rules: Vec<Rule>,
     calls: Vec<Call>,
+    granted: Granted,
     /// Why there is no going on.
     unanswered: Option<String>,
     starting: Vec<Effect>,
@@ -62,10 +63,17 @@ pub async fn rehearse(
     let run_id = id(case.at, &case.name);
     let input = match &case.start {
         Start::Input(input) => input.clone(),
-        Start::Event(arrival, place) => match start(definition, &event(arrival, case.at, run_id)) {
-            Ok(input) => input,
-            Err(reason) => return Ok(verdict::ignored(case, &reason, *place)),
-        },
+        Start::Events(events) => {
+            let mut input = Vec::new();
+            for (arrival, place) in events {
+                let id = id(case.at, &format!("{} {}", case.name, input.len()));
+                match start(definition, &event(arrival, case.at, id)) {
+                    Ok(item) => input.extend(item.items().unwrap_or_default()),
+                    Err(reason) => return Ok(verdict::ignored(case, &reason, *place)),
+                }
+            }
+            Value::array(input)
+        }
     };
     if let Some((_, place)) = &case.expect.ignored {
         let message = "expected that the event is ignored\n     was a run".to_owned();
@@ -79,6 +87,7 @@ pub async fn rehearse(
         chance: case.chance,
         rules: case.answers.clone(),
         calls: Vec::new(),
+        granted: Granted::default(),
         unanswered: None,
         starting: Vec::new(),
         outcomes: BTreeMap::new(),
@@ -212,30 +221,37 @@ impl Scripted<'_> {
         let (unanswered, now) = (&mut self.unanswered, self.now);
         let mut written = Some(request.uri.as_str());
         let mut answer = |sent: &Sent| {
+            let own = !sent.for_token;
             // A redirect leads to what the workflow has not written.
-            let uri = written.take().unwrap_or(&sent.url);
-            calls.push(Call {
-                at: now,
-                task: task.clone(),
-                uri: uri.to_owned(),
-                sent: sent.clone(),
-            });
+            let uri = written.take_if(|_| own).unwrap_or(&sent.url);
             let asked = Asked {
-                task: &task,
-                reference,
+                task: if own { &task } else { "" },
+                reference: if own { reference } else { "" },
                 uri,
                 sent,
             };
             let found = rules.iter_mut().find_map(|rule| rule.answer(&asked));
+            if found.is_none() && sent.for_token {
+                return token(sent);
+            }
+            calls.push(Call {
+                at: now,
+                task: asked.task.to_owned(),
+                uri: uri.to_owned(),
+                sent: sent.clone(),
+            });
             match found {
                 Some(Ok(answer)) => answer,
                 Some(Err(reason)) => refuse(unanswered, &asked, &reason),
                 None => refuse(unanswered, &asked, "nothing under `answers` fits"),
             }
         };
-        let rehearsed = self
-            .destinations
-            .rehearse(&effect, &destination, situation, &mut answer);
+        let rehearsed = self.destinations.rehearse(
+            &effect,
+            &destination,
+            (situation, &mut self.granted),
+            &mut answer,
+        );
         let (performed, took) = rehearsed.await;
         let took = SignedDuration::try_from(took).unwrap_or(SignedDuration::MAX);
         let ends_at = self.now.saturating_add(took).unwrap_or(Timestamp::MAX);
@@ -244,6 +260,17 @@ impl Scripted<'_> {
         self.begun += 1;
         self.outcomes.insert((ends_at, self.begun), (key, change));
     }
+}
+
+/// The token that an endpoint grants of which a test says nothing.
+fn token(sent: &Sent) -> (Duration, Reply) {
+    let token = serde_json::json!({
+        "access_token": format!("token of {}", sent.url),
+        "token_type": "Bearer",
+        "expires_in": 3600,
+    });
+    let response = http::Response::new(token.to_string().into());
+    (Duration::ZERO, Reply::Answer(response))
 }
 
 fn refuse(told: &mut Option<String>, asked: &Asked<'_>, why: &str) -> (Duration, Reply) {

@@ -280,6 +280,20 @@ cases:
   - name: one that does not, with the reason
     event: { type: shop.order, data: { total: 9 } }
     expect: { ignored: said no }
+  - name: one of several that does not
+    event: [{ type: shop.order, data: { total: 12 } }, { type: shop.order, data: { total: 9 } }]
+    expect: { ignored: said no }
+";
+    passes(tasks, cases).await;
+    let tasks = "
+schedule: { on: { one: { with: { type: a } } } }
+do: [{told: {set: '${ map(.data) }'}}]
+";
+    let cases = "
+cases:
+  - name: several are one input
+    event: [{ type: a, data: 1 }, { type: a, data: [2] }, { type: a }]
+    expect: { output: [1, [2], null] }
 ";
     passes(tasks, cases).await;
 }

@@ -103,7 +103,7 @@ fn full() -> Value {
                 "event": {"type": "a", "source": "/b", "id": "c", "subject": "d", "data": 1},
                 "expect": {"ignored": "why", "elapsed": "PT0S"},
             },
-            {"name": "ignored", "expect": {"ignored": true}},
+            {"name": "ignored", "event": [{"type": "a"}], "expect": {"ignored": true}},
         ],
     })
 }
@@ -114,7 +114,7 @@ fn the_schema_for_editors_says_what_the_reader_says() {
     let good = full();
     assert!(schema.is_valid(&good), "{:?}", schema.validate(&good).err());
     assert!(simulate::parse(&good.to_string()).is_ok());
-    let wrong: [(&str, Value); 16] = [
+    let wrong: [(&str, Value); 17] = [
         ("/workflow", json!(1)),
         ("/definitions", json!([])),
         ("/chance", json!(2)),
@@ -131,6 +131,7 @@ fn the_schema_for_editors_says_what_the_reader_says() {
         ("/cases/0/expect/elapsed/min", json!(1)),
         ("/cases/1/event/type", json!(1)),
         ("/cases/1/expect/ignored", json!([])),
+        ("/cases/2/event", json!([])),
     ];
     for (pointer, value) in wrong {
         let mut document = good.clone();
