@@ -5,6 +5,7 @@
 //! say whether that was the end of it. Waiting between attempts is the engine's, through the
 //! journal.
 
+mod api_document;
 pub mod document;
 pub mod egress;
 mod exchange;
@@ -15,6 +16,7 @@ mod perform;
 mod permit;
 pub mod reference;
 mod registry;
+pub mod rehearse;
 mod request;
 mod response;
 pub mod retry;
@@ -28,6 +30,7 @@ use crate::id::Id;
 use crate::run::{Attempt, Outcome};
 
 pub use document::{Document, parse};
+pub use fetch::Unfetched;
 pub use metrics::Metrics;
 pub use permit::Permit;
 pub use registry::{Declared, Destination, Destinations};

@@ -22,13 +22,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{Destinations, Sharing};
-use crate::expression::{self, Value};
-use crate::run::Resolve;
+use crate::expression;
+use crate::run::named_secrets;
 use crate::secret::{Keyring, Secrets};
 use crate::store::Store;
 use crate::store::managed::Managed;
 use crate::telemetry::Registry;
-use crate::webhook::{self, Counters, Sources};
+use crate::webhook::{self, Counters, Documents, Sources};
 use crate::worker::{self, Definitions, Roles, Worker};
 use crate::{api, telemetry};
 
@@ -246,20 +246,6 @@ impl World {
     }
 }
 
-/// `$secrets.<name>` as data: an object where the value is one, else a string.
-fn named_secrets(secrets: &Arc<Secrets>) -> Arc<Resolve> {
-    use secrecy::ExposeSecret;
-    let secrets = Arc::clone(secrets);
-    Arc::new(move |name| {
-        let secret = secrets.named(name)?;
-        let text = secret.expose_secret();
-        let parsed = Value::from_json(text.as_bytes())
-            .ok()
-            .filter(Value::is_object);
-        Some(parsed.unwrap_or_else(|| Value::string(text)))
-    })
-}
-
 fn redactor(secrets: &Arc<Secrets>) -> Arc<worker::Redaction> {
     let secrets = Arc::clone(secrets);
     Arc::new(move || secrets.redactor())
@@ -323,6 +309,8 @@ fn routes(
         sources: Arc::clone(&world.sources),
         appender: world.worker.appender.clone(),
         counters: Arc::clone(&world.counters),
+        documents: Arc::new(Documents::new(Arc::clone(&world.destinations))),
+        capture: reload::capture(world),
         config: settings.webhook.clone(),
     };
     let mut routes = api::router(reload::api_parts(world, settings))

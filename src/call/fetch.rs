@@ -1,87 +1,60 @@
-//! Fetching a document for a definition: one GET through the guard, as any call goes.
+//! Fetches small public documents: sets of keys, certificates, confirmations that a sender wants.
+//!
+//! Called by the receiving door. Nothing of ours is sent with the request, redirects are not
+//! followed, and what is fetched is bounded in bytes and time. The guard decides what may be
+//! reached, as for every other call.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 
-use super::{Destinations, Identity, Performed};
-use crate::id::Id;
-use crate::run::{Action, Effect, Key, Outcome, Request};
-use crate::workflow::definition::HttpOutput;
+use super::Destinations;
+use super::egress;
 
-/// How long a document may take, the place for its call included.
-const FETCH_MAX: Duration = Duration::from_secs(30);
+/// Largest document, in bytes.
+const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
+
+/// How long one may take: senders wait for their answer meanwhile, the hastiest for 3 seconds.
+const FETCH_TIMEOUT: Duration = Duration::from_millis(2_000);
+
+/// Why there is no document; for the operator's log.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfetched {
+    /// The guard forbids it, or the URL is none.
+    #[error("the URL may not be fetched: {0}")]
+    Refused(#[from] egress::Refusal),
+    /// No answer, or it broke off.
+    #[error("it could not be fetched")]
+    Failed,
+    /// An answer other than 2xx.
+    #[error("the answer was {0}")]
+    Status(u16),
+    /// More than 256 KiB.
+    #[error("the answer is too large")]
+    TooLarge,
+}
 
 impl Destinations {
-    /// Fetches a document of at most `call.response_bytes_max`, following redirects. Where a
-    /// destination declares its address, with that one's credentials.
+    /// The body of what a GET of this URL answers.
     ///
     /// # Errors
-    /// Why it could not be fetched.
-    pub async fn fetch(&self, uri: &str) -> Result<Vec<u8>, String> {
-        let accept = "application/json, application/yaml, */*;q=0.8";
-        let request = Request {
-            method: "GET".to_owned(),
-            uri: uri.to_owned(),
-            headers: vec![("accept".to_owned(), accept.to_owned())],
-            query: Vec::new(),
-            body: None,
-            authentication: None,
-            output: HttpOutput::Raw,
-            redirect: true,
-            retried: true,
-        };
-        let effect = Effect {
-            key: Key {
-                reference: Arc::from("/use"),
-                iteration: Arc::from(""),
-            },
-            attempt: 1,
-            spent: 0,
-            first_attempt_at: None,
-            not_before: None,
-            deadline: None,
-            action: Action::Call(Arc::new(request)),
-        };
-        let fetching = async {
-            let destination = self.of(&effect);
-            let permit = destination.acquire().await;
-            let id = Id::generate();
-            let identity = Identity {
-                run_id: id,
-                idempotency_key: id,
-            };
-            self.perform(&effect, &destination, identity, &permit).await
-        };
-        let late = "it did not come in time";
-        match tokio::time::timeout(FETCH_MAX, fetching).await {
-            Err(_) => Err(late.to_owned()),
-            Ok(Performed::Done {
-                outcome: Outcome::Completed(value),
-                ..
-            }) => {
-                let text = value.as_str().unwrap_or_default();
-                STANDARD
-                    .decode(text)
-                    .map_err(|_| "it has no bytes".to_owned())
-            }
-            Ok(Performed::Done {
-                outcome: Outcome::Faulted(problem),
-                ..
-            }) => {
-                let detail = problem.detail.unwrap_or_default();
-                let first: String = detail.chars().take(200).collect();
-                Err(format!(
-                    "it could not be fetched ({}): {first}",
-                    problem.status
-                ))
-            }
-            Ok(Performed::Retry { attempt, .. }) => Err(format!(
-                "it could not be fetched ({})",
-                attempt.status.unwrap_or(503)
-            )),
+    /// [`Unfetched`].
+    pub async fn fetch(&self, url: &str) -> Result<Bytes, Unfetched> {
+        let url = egress::parse(url)?;
+        let reach = self.guard.admit(&url, &[])?;
+        let client = self.guard.client(&reach).map_err(|_| Unfetched::Failed)?;
+        let request = client.get(url).timeout(FETCH_TIMEOUT);
+        let mut response = request.send().await.map_err(|_| Unfetched::Failed)?;
+        if !response.status().is_success() {
+            return Err(Unfetched::Status(response.status().as_u16()));
         }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|_| Unfetched::Failed)? {
+            if body.len() + chunk.len() > DOCUMENT_BYTES_MAX {
+                return Err(Unfetched::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.into())
     }
 }

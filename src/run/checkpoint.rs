@@ -84,6 +84,7 @@ enum StoredState {
         index: usize,
         at: Standing,
     },
+    Function,
     Fork {
         outputs: Vec<Option<Place>>,
         contexts: Vec<Option<Place>>,
@@ -91,7 +92,6 @@ enum StoredState {
         /// The items of a loop, and whether no more begin.
         turns: Option<(Place, bool)>,
     },
-    Function,
     Body {
         retries: u32,
         deadline: Option<Timestamp>,
@@ -181,8 +181,8 @@ fn state<'a>(frame: &'a Frame, values: &mut Values<'a>) -> Option<StoredState> {
             index: open.index,
             at: open.list.position(),
         },
-        State::Fork(branches) => fork(branches, values),
         State::Function(_) => StoredState::Function,
+        State::Fork(branches) => fork(branches, values),
         State::Try(trial) => attempt(trial, values)?,
     })
 }

@@ -4,13 +4,13 @@
 //! task also hears how the tasks inside it ended.
 
 pub(super) mod call;
-pub(super) mod function;
 pub(super) mod wait;
 pub(super) mod r#try;
 mod credentials;
 mod r#do;
 mod r#for;
 mod fork;
+pub(super) mod function;
 mod openapi;
 mod parallel;
 mod raise;

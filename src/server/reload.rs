@@ -20,6 +20,7 @@ use crate::api::definitions::plan::{self, Mode};
 use crate::api::definitions::{self, Checks};
 use crate::api::documents;
 use crate::call;
+use crate::run::named_secrets;
 use crate::secret::{Keyring, SealContext, Sealed};
 use crate::store::{self, Store};
 use crate::webhook;
@@ -97,6 +98,42 @@ pub async fn open_secrets(
     Ok(opened)
 }
 
+/// Seals a secret that a sender has sent, where there is none of that name, and puts it in force.
+pub fn capture(world: &Arc<World>) -> Arc<webhook::Capture> {
+    let world = Arc::clone(world);
+    Arc::new(move |name, value| {
+        let world = Arc::clone(&world);
+        Box::pin(async move {
+            let kept = keep(&world, &name, &value).await;
+            if let Err(error) = &kept {
+                tracing::warn!(secret.name = name, "a secret was not captured: {error:#}");
+            }
+            kept.is_ok()
+        })
+    })
+}
+
+async fn keep(world: &World, name: &str, value: &str) -> anyhow::Result<()> {
+    // The first version: where there is one already, the database refuses it.
+    let version = 1;
+    let context = SealContext {
+        environment: &world.environment,
+        name,
+        version,
+    };
+    let row = world.keyring.seal(&context, value.as_bytes())?;
+    let sealed = store::secrets::Sealed {
+        name: name.to_owned(),
+        version,
+        kek_id: row.kek_id,
+        wrapped_key: row.wrapped_key,
+        sealed: row.sealed,
+    };
+    world.store.put_secrets(vec![sealed]).await?;
+    all(world).await?;
+    Ok(())
+}
+
 /// The readers of the kinds of definitions.
 pub const CHECKS: Checks = Checks {
     source: |text| webhook::source::parse(text).map(|source| source.name),
@@ -132,7 +169,7 @@ fn fetch(destinations: &Arc<call::Destinations>) -> documents::Fetch {
     let destinations = Arc::clone(destinations);
     Arc::new(move |uri| {
         let destinations = Arc::clone(&destinations);
-        Box::pin(async move { destinations.fetch(&uri).await })
+        Box::pin(async move { destinations.api_document(&uri).await })
     })
 }
 
@@ -217,7 +254,7 @@ pub fn api_parts(world: &Arc<World>, settings: &Settings) -> api::Parts {
         definitions: Arc::clone(&world.definitions),
         endings: Arc::clone(&world.worker.endings),
         keyring: Arc::clone(&world.keyring),
-        secrets: super::named_secrets(&world.secrets),
+        secrets: named_secrets(&world.secrets),
         redactor: super::redactor(&world.secrets),
         checks: CHECKS,
         fetch: fetch(&world.destinations),

@@ -24,7 +24,7 @@ use super::settle::Request;
 use crate::expression::Value;
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
-use crate::run::{Change, End, Entry, Pending, Run, Surroundings, Unfit, entry};
+use crate::run::{Change, Effect, End, Entry, Pending, Run, Surroundings, Unfit, Wait, entry};
 use crate::store::checkpoints::Checkpoint;
 use crate::store::{Exchange, Letter, Mail, Next, Settlement};
 use crate::workflow::Definition;
@@ -207,16 +207,7 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Let
             }
             due.into_iter().for_each(|effect| flight.start(effect));
         }
-        let wake_at = waits
-            .iter()
-            .map(|wait| wait.until)
-            .chain(
-                effects
-                    .iter()
-                    .filter_map(|effect| effect.not_before)
-                    .filter(|at| *at > now),
-            )
-            .min();
+        let wake_at = wake_at(&effects, &waits, now);
         if flight.is_empty() {
             let Some(due_at) = wake_at else {
                 return live.end(stuck(), lease.with(flight.take_over())).await;
@@ -236,6 +227,13 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Let
             () = letterbox.arrived.notified() => {}
         }
     }
+}
+
+/// The next time a run has something to do, whatever comes of what is in flight.
+fn wake_at(effects: &[Effect], waits: &[Wait], now: Timestamp) -> Option<Timestamp> {
+    let retries = effects.iter().filter_map(|effect| effect.not_before);
+    let waits = waits.iter().map(|wait| wait.until);
+    retries.filter(|at| *at > now).chain(waits).min()
 }
 
 /// A run that waits for nothing would stay for ever; that must be seen.

@@ -18,7 +18,7 @@ use hookwright::run::{
 use hookwright::workflow::{self, Definition};
 use jiff::{SignedDuration, Timestamp};
 
-/// What `config/default.toml` says.
+/// Enough for every script, and soon met by a loop without end.
 const TASKS_MAX: u32 = 10_000;
 
 /// Entries after which a scripted run must have ended.
