@@ -5,12 +5,12 @@
 //! say whether that was the end of it. Waiting between attempts is the engine's, through the
 //! journal.
 
+mod api_document;
 pub mod document;
 pub mod egress;
 mod exchange;
 mod failure;
 mod fetch;
-mod pinned;
 pub mod metrics;
 mod perform;
 mod permit;

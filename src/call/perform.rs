@@ -190,12 +190,14 @@ impl Destinations {
             let secretive = destination.document.is_none() && self.is_inner(&prepared);
             let carried = carrier.carry(&client, request, &mut prepared, secretive);
             let response = carried.await?;
+            let mut again = false;
             if response.status() == StatusCode::UNAUTHORIZED && prepared.exchange.is_some() {
                 let headers = response.headers().clone();
                 let renewing = self.reauthorize(&mut prepared, headers, destination, carrier);
-                if renewing.await? {
-                    continue;
-                }
+                again = renewing.await?;
+            }
+            if again {
+                continue;
             }
             let location = match request.redirect && is_redirect(response.status()) {
                 true => response.headers().get(LOCATION),

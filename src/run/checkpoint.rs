@@ -87,6 +87,7 @@ enum StoredState {
         index: usize,
         at: Standing,
     },
+    Function,
     Fork {
         outputs: Vec<Option<Place>>,
         contexts: Vec<Option<Place>>,
@@ -94,7 +95,6 @@ enum StoredState {
         /// The items of a loop, and whether no more begin.
         turns: Option<(Place, bool)>,
     },
-    Function,
     Body {
         retries: u32,
         deadline: Option<Timestamp>,
@@ -186,8 +186,8 @@ fn state<'a>(frame: &'a Frame, values: &mut Values<'a>) -> Option<StoredState> {
             index: open.index,
             at: open.list.position(),
         },
-        State::Fork(branches) => fork(branches, values),
         State::Function(_) => StoredState::Function,
+        State::Fork(branches) => fork(branches, values),
         State::Try(trial) => attempt(trial, values)?,
         State::Listen(open) => StoredState::Listen(ear::stored(open, values)),
     })

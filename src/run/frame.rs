@@ -184,8 +184,8 @@ pub(super) enum State {
     For(Loop),
     /// Branches are running, or iterations side by side.
     Fork(Branches),
-    /// A function is running.
-    Function(Called),
+    /// A function is running; what its task inherits.
+    Function(Nest),
     /// A `try` is running, waiting for its retry, or in its `catch.do`.
     Try(Box<Trial>),
     /// Events are waited for.
@@ -202,15 +202,6 @@ pub(super) struct Call {
     pub spent: u32,
     pub first_attempt_at: Option<Timestamp>,
     pub not_before: Option<Timestamp>,
-}
-
-/// A function that is running.
-#[derive(Debug)]
-pub(super) struct Called {
-    /// What its task inherits.
-    pub nest: Nest,
-    /// The function.
-    pub task: Arc<Task>,
 }
 
 /// A loop that is open.
@@ -349,7 +340,7 @@ impl Frame {
                 (Some(turns), Kind::For(task)) => Nest::of(self).turn(task, &turns.items, slot),
                 _ => Some(branches.nest.clone()),
             },
-            State::Function(called) => Some(called.nest.clone()),
+            State::Function(nest) => Some(nest.clone()),
             State::Try(trial) => match &trial.phase {
                 Phase::Body(list, _) | Phase::Catch(list) => Some(list.nest.clone()),
                 Phase::Delay(_) => None,
@@ -365,7 +356,6 @@ impl Frame {
             (State::Do(list), Kind::Do(tasks)) => (list, tasks),
             (State::For(open), Kind::For(task)) => (&open.list, &task.body),
             (State::Fork(_), Kind::Fork(fork)) => return fork.branches.get(slot).cloned(),
-            (State::Function(called), _) => return Some(Arc::clone(&called.task)),
             (State::Fork(_), Kind::For(task)) => {
                 return task.parallel.as_ref().map(|it| Arc::clone(&it.iteration));
             }

@@ -169,7 +169,7 @@ fn fetch(destinations: &Arc<call::Destinations>) -> documents::Fetch {
     let destinations = Arc::clone(destinations);
     Arc::new(move |uri| {
         let destinations = Arc::clone(&destinations);
-        Box::pin(async move { destinations.document(&uri).await })
+        Box::pin(async move { destinations.api_document(&uri).await })
     })
 }
 

@@ -78,7 +78,10 @@ impl Run {
         let (parent, slot) = (stored.parent, stored.slot);
         let task = match (parent, &self.root) {
             (ROOT, Some(list)) => self.definition.tasks.tasks.get(list.position().0).cloned(),
-            _ => self.frames.get(&parent).and_then(|it| it.inside(slot)),
+            _ => self.frames.get(&parent).and_then(|it| match &it.task.kind {
+                Kind::Function(call) => self.definition.functions.get(&call.name).cloned(),
+                _ => it.inside(slot),
+            }),
         };
         let task = task.filter(|task| *task.reference == *stored.reference);
         let raw_input = table.get(stored.raw_input)?;
@@ -156,12 +159,12 @@ fn state(run: &Run, frame: &Frame, stored: &StoredState, table: &Table) -> Resul
         (StoredState::Fork { .. }, Kind::Fork(_) | Kind::For(_)) => {
             State::Fork(branches(frame, stored, table)?)
         }
+        (StoredState::Function, Kind::Function(call)) => {
+            State::Function(task::function::nest(frame, call))
+        }
         (StoredState::Listen(open), Kind::Listen(task)) => {
             State::Listen(Box::new(ear::restored(frame, task, open, table)?))
         }
-        (StoredState::Function, Kind::Function(call)) => State::Function(
-            task::function::called(run, frame, call).map_err(|_| unfit("a function is gone"))?,
-        ),
         (_, Kind::Try(_)) => State::Try(Box::new(attempt(frame, stored, table)?)),
         _ => {
             let reference = &frame.task.reference;

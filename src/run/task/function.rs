@@ -6,7 +6,7 @@ use crate::problem::Kind as Problem;
 use crate::run::Run;
 use crate::run::fault::Fault;
 use crate::run::flow::{Completed, Move};
-use crate::run::frame::{Called, Frame, FrameId, Nest, State};
+use crate::run::frame::{Frame, FrameId, Nest, State};
 use crate::run::scope::{Moment, View};
 use crate::workflow::definition::{FunctionCall, Kind, Then};
 
@@ -18,45 +18,37 @@ pub(super) fn begin(run: &mut Run, id: FrameId, call: &FunctionCall) -> Result<(
         let detail = format!("functions call each other more than {DEPTH_MAX} deep");
         return Err(Fault::new(Problem::Runtime, detail));
     }
+    let Some(function) = run.definition.functions.get(&call.name).map(Arc::clone) else {
+        let detail = format!("there is no function `{}`", call.name);
+        return Err(Fault::new(Problem::Configuration, detail));
+    };
     let Some(frame) = run.frames.get(&id) else {
         return Ok(());
     };
-    let called = called(run, frame, call)?;
     let input = match &call.arguments {
         Some(arguments) => View::of(run, frame, Moment::Task).template(arguments, &frame.input)?,
         None => frame.input.clone(),
     };
-    let task = Arc::clone(&called.task);
+    let nest = nest(frame, call);
     if let Some(frame) = run.frames.get_mut(&id) {
-        frame.state = State::Function(called);
+        frame.state = State::Function(nest);
     }
     run.moves.push(Move::Begin {
         parent: id,
         slot: 0,
-        task,
+        task: function,
         input,
     });
     Ok(())
 }
 
-/// The function with what its task inherits: no variables of the caller.
-pub(in crate::run) fn called(
-    run: &Run,
-    frame: &Frame,
-    call: &FunctionCall,
-) -> Result<Called, Fault> {
-    let Some(task) = run.definition.functions.get(&call.name) else {
-        let detail = format!("there is no function `{}`", call.name);
-        return Err(Fault::new(Problem::Configuration, detail));
-    };
+/// What the function's task inherits: nothing that its caller could see by name.
+pub(in crate::run) fn nest(frame: &Frame, call: &FunctionCall) -> Nest {
     let nest = Nest {
         variables: None,
         ..Nest::of(frame)
     };
-    Ok(Called {
-        nest: nest.deeper(&call.site),
-        task: Arc::clone(task),
-    })
+    nest.deeper(&call.site)
 }
 
 /// The function has completed; only `end` goes further than it.
@@ -77,7 +69,7 @@ fn around(run: &Run, id: FrameId) -> impl Iterator<Item = &FunctionCall> {
     })
 }
 
-/// Whether a `try` around one of the functions that `id` is in retries.
+/// Whether a `try` around one of the functions a task is in retries.
 pub(super) fn is_retried(run: &Run, id: FrameId) -> bool {
     around(run, id).any(|call| call.retried)
 }

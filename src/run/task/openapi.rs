@@ -44,6 +44,9 @@ pub(super) fn make(view: &View<'_>, call: &OpenApiCall, input: &Value) -> Result
     Ok(request)
 }
 
+/// Names and values.
+type Members = Vec<(String, Value)>;
+
 /// Puts each parameter where it belongs; the error names it, never its value.
 fn fill(request: &mut Request, operation: &Operation, given: &Value) -> Result<(), String> {
     let mut rest = match given.is_null() {
@@ -98,7 +101,7 @@ fn fill(request: &mut Request, operation: &Operation, given: &Value) -> Result<(
 fn body(
     request: &mut Request,
     operation: &Operation,
-    (rest, form): (Vec<(String, Value)>, Vec<(String, Value)>),
+    (rest, form): (Members, Members),
 ) -> Result<(), String> {
     if operation.body {
         if !rest.is_empty() {

@@ -45,7 +45,7 @@ pub fn call(arguments: &Place<'_>, context: &Context<'_>) -> Option<Kind> {
         }
     };
     if let Some(operation) = &operation {
-        let pin = (uri.clone(), id.to_owned());
+        let pin = (uri, id.to_owned());
         let pinned = std::sync::Arc::clone(operation);
         context.components.pins.borrow_mut().insert(pin, pinned);
         if let Some(place) = &parameters {

@@ -1,5 +1,5 @@
-//! A call keeps its place at its destination until what came of it is stored; no run waits for
-//! itself.
+//! A call keeps its place at its destination until what came of it is stored; nobody waits for
+//! ever.
 
 use serde_json::json;
 

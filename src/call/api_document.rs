@@ -1,4 +1,5 @@
-//! Fetching a document for a definition: one GET through the guard, as any call goes.
+//! Fetching the document of an API when a workflow that calls it is deployed: one GET through the
+//! guard, as any call goes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ impl Destinations {
     ///
     /// # Errors
     /// Why it could not be fetched.
-    pub async fn document(&self, uri: &str) -> Result<Vec<u8>, String> {
+    pub async fn api_document(&self, uri: &str) -> Result<Vec<u8>, String> {
         let accept = "application/json, application/yaml, */*;q=0.8";
         let request = Request {
             method: "GET".to_owned(),
