@@ -36,7 +36,7 @@ enum Command {
     Apply(apply::Apply),
     /// Check definitions without a server; for CI.
     Check(check::Check),
-    /// Check the catalogue of senders against test vectors.
+    /// Show how to register a source; check the catalogue of senders against test vectors.
     Sources(sources::SourcesCommand),
     /// Make, list and revoke API keys.
     Keys(keys::Keys),
@@ -127,7 +127,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(demo) => demo.run().await,
         Command::Apply(apply) => apply.run().await,
         Command::Check(check) => check.run(),
-        Command::Sources(sources) => sources.run(),
+        Command::Sources(sources) => sources.run().await,
         Command::Keys(keys) => keys.run().await,
         Command::Migrate(common) => serve::migrate(&common).await,
         Command::Healthcheck(remote) => remote.healthcheck().await,

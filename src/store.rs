@@ -27,6 +27,7 @@ pub mod deployments;
 pub mod destinations;
 pub mod events;
 pub mod ledger;
+pub mod rejections;
 pub mod revision;
 pub mod runs;
 pub mod secrets;

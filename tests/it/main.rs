@@ -32,6 +32,7 @@ mod run;
 mod run_catch;
 mod run_journal;
 mod secrets;
+mod senders;
 mod signatures;
 mod store_append;
 mod store_connect;
