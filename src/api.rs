@@ -22,6 +22,7 @@ pub mod runs;
 pub mod secrets;
 pub mod sources;
 pub mod starts;
+pub mod tasks;
 pub mod workflows;
 
 use std::future::Future;
@@ -152,6 +153,7 @@ pub fn routes() -> routes::Routes {
     let routes = workflows::routes(routes);
     let routes = starts::routes(routes);
     let routes = runs::routes(routes);
+    let routes = tasks::routes(routes);
     let routes = events::routes(routes);
     let routes = sources::routes(routes);
     let routes = destinations::routes(routes);

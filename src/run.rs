@@ -4,11 +4,14 @@
 //! everything else is evaluated again on replay, so living and replaying are the same code.
 
 pub mod entry;
+mod checkpoint;
+mod credentials;
 mod effect;
 mod codec;
 mod task;
 mod flow;
 mod scope;
+mod secrets;
 mod record;
 mod frame;
 mod fault;
@@ -26,10 +29,14 @@ use crate::workflow::Definition;
 
 use self::flow::Move;
 use self::frame::{Frame, FrameId, List, ROOT, State, TIMEOUT};
+use self::record::Records;
 
-pub use effect::{Action, Credentials, Effect, Request, Wait};
+pub use checkpoint::Unfit;
+pub use credentials::{Credentials, Grant, TokenRequest};
+pub use effect::{Action, Effect, Request, Wait};
 pub use entry::{Attempt, Change, Entry, Key, Outcome};
 pub use record::Record;
+pub use secrets::named_secrets;
 
 /// Gives the value of a secret by its name; `None` where it is unknown.
 pub type Resolve = dyn Fn(&str) -> Option<Value> + Send + Sync;
@@ -116,9 +123,11 @@ pub struct Run {
     /// Task executions so far; also the latest frame.
     executions: u32,
     end: Option<End>,
-    records: Option<Vec<Record>>,
+    records: Option<Records>,
     workflow: OnceLock<Value>,
     runtime: OnceLock<Value>,
+    /// Set once a value of the run may hold what came out of a secret.
+    secrets_seen: OnceLock<()>,
 }
 
 /// What a key opens.
@@ -155,13 +164,20 @@ impl Run {
             records: None,
             workflow: OnceLock::new(),
             runtime: OnceLock::new(),
+            secrets_seen: OnceLock::new(),
         }
     }
 
     /// The same, keeping a record of every task execution.
     #[must_use]
-    pub fn recorded(mut self) -> Self {
-        self.records = Some(Vec::new());
+    pub fn recorded(self) -> Self {
+        self.recorded_within(0, usize::MAX)
+    }
+
+    /// The same, keeping the records of at most `most` executions behind the first `after`.
+    #[must_use]
+    pub fn recorded_within(mut self, after: usize, most: usize) -> Self {
+        self.records = Some(Records::new(after, most));
         self
     }
 
@@ -173,18 +189,6 @@ impl Run {
         journal: impl IntoIterator<Item = Entry>,
     ) -> Self {
         let mut run = Self::new(definition, surroundings);
-        journal.into_iter().for_each(|entry| run.apply(entry));
-        run
-    }
-
-    /// The same, keeping a record of every task execution.
-    #[must_use]
-    pub fn replay_recorded(
-        definition: Arc<Definition>,
-        surroundings: Arc<Surroundings>,
-        journal: impl IntoIterator<Item = Entry>,
-    ) -> Self {
-        let mut run = Self::new(definition, surroundings).recorded();
         journal.into_iter().for_each(|entry| run.apply(entry));
         run
     }
@@ -254,7 +258,11 @@ impl Run {
                     until: *until,
                 }),
                 State::Try(trial) => waits.extend(task::r#try::wait(frame, trial)),
-                State::Passing | State::Do(_) | State::For(_) | State::Fork(_) => {}
+                State::Passing
+                | State::Do(_)
+                | State::For(_)
+                | State::Fork(_)
+                | State::Function(_) => {}
             }
         }
         // Stable: where times are equal an enclosing deadline stands before what it encloses.
@@ -283,7 +291,13 @@ impl Run {
     /// The records kept so far, in order of start; empty unless they are kept.
     #[must_use]
     pub fn records(&self) -> &[Record] {
-        self.records.as_deref().unwrap_or_default()
+        self.records.as_ref().map_or(&[], Records::kept)
+    }
+
+    /// How many executions there would be records of, had all been kept.
+    #[must_use]
+    pub fn records_begun(&self) -> usize {
+        self.records.as_ref().map_or(0, Records::begun)
     }
 
     /// The deadline that had passed when an outcome came: it counts, the outcome does not. A late
@@ -397,9 +411,15 @@ impl Run {
                     self.open.remove(&wait.key);
                 }
             }
-            State::Passing | State::Do(_) | State::For(_) | State::Fork(_) => {}
+            State::Passing | State::Do(_) | State::For(_) | State::Fork(_) | State::Function(_) => {
+            }
         }
         Some(frame)
+    }
+
+    /// A value of this run may now hold what came out of a secret.
+    fn note_secrets(&self) {
+        self.secrets_seen.get_or_init(|| ());
     }
 
     /// The context that tasks with this home see.

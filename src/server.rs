@@ -21,9 +21,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::Destinations;
-use crate::expression::{self, Value};
-use crate::run::Resolve;
+use crate::call::{Destinations, Sharing};
+use crate::expression;
+use crate::run::named_secrets;
 use crate::secret::{Keyring, Secrets};
 use crate::store::Store;
 use crate::store::managed::Managed;
@@ -214,7 +214,12 @@ impl World {
             Arc::clone(&secrets),
             settings.call.clone(),
             prometheus,
-        )?;
+        )?
+        .sharing(Sharing {
+            store: store.clone(),
+            keyring: Arc::clone(&keyring),
+            environment: Arc::clone(&environment),
+        });
         let destinations = Arc::new(destinations);
         let definitions = Arc::new(Definitions::new(store.clone()));
         let metrics = Arc::new(worker::Metrics::new(prometheus)?);
@@ -256,20 +261,6 @@ impl World {
             work: work.clone(),
         })
     }
-}
-
-/// `$secrets.<name>` as data: an object where the value is one, else a string.
-fn named_secrets(secrets: &Arc<Secrets>) -> Arc<Resolve> {
-    use secrecy::ExposeSecret;
-    let secrets = Arc::clone(secrets);
-    Arc::new(move |name| {
-        let secret = secrets.named(name)?;
-        let text = secret.expose_secret();
-        let parsed = Value::from_json(text.as_bytes())
-            .ok()
-            .filter(Value::is_object);
-        Some(parsed.unwrap_or_else(|| Value::string(text)))
-    })
 }
 
 fn redactor(secrets: &Arc<Secrets>) -> Arc<worker::Redaction> {

@@ -8,9 +8,12 @@
 mod append;
 mod claim;
 mod connect;
+mod exchange;
 mod fire;
 mod link;
+mod listening;
 mod load;
+mod mail;
 mod route;
 mod sessions;
 mod settle;
@@ -23,6 +26,7 @@ pub mod partitions;
 pub mod plans;
 
 pub mod api_keys;
+pub mod checkpoints;
 pub mod deployments;
 pub mod destinations;
 pub mod events;
@@ -32,6 +36,7 @@ pub mod revision;
 pub mod runs;
 pub mod secrets;
 pub mod sources;
+pub mod tokens;
 pub mod workflows;
 
 use std::time::Duration;
@@ -44,7 +49,10 @@ use crate::event::{DedupeKey, Event};
 use crate::id::Id;
 
 pub use self::connect::Store;
+pub use self::exchange::{Exchange, Filter};
 pub use self::link::Link;
+pub use self::listening::Listened;
+pub use self::mail::{Delivered, Letter, Mail, MailKind, NewMail};
 
 /// The most events, runs or settlements one statement takes.
 pub const BATCH_MAX: usize = 1_024;
@@ -151,6 +159,11 @@ pub enum Target {
         /// The run's id, of version 7: history is partitioned by it.
         run_id: Id,
     },
+    /// Is kept for this run until it takes it in, whether it listens already or not.
+    Run {
+        /// The run.
+        run_id: Id,
+    },
 }
 
 /// An event of the inbox.
@@ -171,8 +184,26 @@ pub struct Routing {
     pub events: Vec<Id>,
     /// The runs they start.
     pub runs: Vec<NewRun>,
-    /// Events that start or wake nothing, and why.
+    /// Events that start nothing, and why; one that a listener hears is not ignored.
     pub ignored: Vec<(Id, String)>,
+    /// The revision of the filters that runs listen with, as the router knows it.
+    pub listening: i64,
+    /// Events and the keys of those who may listen for them.
+    pub heard: Vec<(Id, Id)>,
+    /// Events and the runs they are addressed to. One that has ended, or is unknown, gets nothing:
+    /// such an event has its reason in `ignored` as well.
+    pub addressed: Vec<(Id, Id)>,
+}
+
+/// What routing a batch of events did.
+#[derive(Debug, Default)]
+pub struct Routed {
+    /// Nothing was done: runs listen with filters that the router does not know.
+    pub stale: bool,
+    /// Events that another node had already routed: nothing was created for them.
+    pub elsewhere: Vec<Id>,
+    /// Runs that got mail. If they wait, they are to be woken.
+    pub told: Vec<Id>,
 }
 
 /// A run to create.
@@ -221,8 +252,15 @@ pub struct Loaded {
     pub event: Event,
     /// Whether that event was addressed to it.
     pub target: Option<Target>,
+    /// What stands for the journal rows before those in `journal`, as `run::Run::checkpoint` wrote
+    /// it; absent, `journal` is all of them.
+    pub checkpoint: Option<Bytes>,
     /// Journal rows in order, each as `run::entry::encode` wrote it.
     pub journal: Vec<Bytes>,
+    /// Number of the next journal row.
+    pub seq: i32,
+    /// What it has not taken in yet, oldest first, up to a limit.
+    pub mail: Vec<Mail>,
 }
 
 /// The end of a stage of one run.
@@ -241,6 +279,8 @@ pub struct Settlement {
     pub entries: Option<Bytes>,
     /// What becomes of the run.
     pub next: Next,
+    /// What it exchanges with others; most runs do not.
+    pub exchange: Option<Box<Exchange>>,
 }
 
 /// What becomes of a run after a settlement.

@@ -27,6 +27,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use crate::fault_point;
 use crate::problem::Problem;
 use crate::signature::{Action, Cause, Delivery, Scheme};
 use crate::store::NewEvent;
@@ -207,11 +208,13 @@ async fn take(
     }
     match admitted.map_err(Refusal::Rejected)? {
         Admitted::Event(new) => {
+            fault_point::pass("verified");
             let receipt = door
                 .appender
                 .append(*new)
                 .await
                 .map_err(Refusal::Unavailable)?;
+            fault_point::pass("stored");
             let answer = source.acknowledgement().unwrap_or_else(|| {
                 let body = format!("{{\"id\":\"{}\"}}", receipt.id);
                 ([(header::CONTENT_TYPE, "application/json")], body).into_response()

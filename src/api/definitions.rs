@@ -94,13 +94,17 @@ pub struct FileFault {
 impl fmt::Display for FileFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Fault {
+            pointer,
             line,
             column,
             message,
             hint,
-            ..
         } = &self.fault;
-        write!(f, "{}:{line}:{column}: {message}", self.path.display())?;
+        write!(f, "{}:{line}:{column}: ", self.path.display())?;
+        if !pointer.is_empty() {
+            write!(f, "{pointer}: ")?;
+        }
+        write!(f, "{message}")?;
         hint.as_ref().map_or(Ok(()), |hint| write!(f, " ({hint})"))
     }
 }
@@ -143,22 +147,56 @@ pub struct File {
 }
 
 /// All files of definitions below a directory, unread: every `.yaml`, `.yml` and `.json` file
-/// whose name does not start with a dot.
+/// whose name does not start with a dot, and that holds no tests.
 ///
 /// # Errors
 /// Where one cannot be read.
 pub fn files(directory: &Path) -> Result<Vec<File>, ReadError> {
+    let relative = |mut file: File| {
+        file.path = match file.path.strip_prefix(directory) {
+            Ok(path) => path.to_owned(),
+            Err(_) => file.path,
+        };
+        file
+    };
+    let paths = paths(directory, |path| is_definition(path) && !is_test(path))?;
+    let files = paths.into_iter().map(|path| file(&path).map(relative));
+    files.collect()
+}
+
+/// The paths of all tests of workflows below a directory, in order.
+///
+/// # Errors
+/// Where a directory cannot be read.
+pub fn tests(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    paths(directory, |path| is_definition(path) && is_test(path))
+}
+
+/// One file, unread; its path is the one given.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn file(path: &Path) -> Result<File, ReadError> {
+    let text = text(path)?;
+    Ok(File {
+        path: path.to_owned(),
+        text,
+    })
+}
+
+/// Whether a file holds tests of a workflow: its name ends in `.test.yaml`, or `.yml`, `.json`.
+#[must_use]
+pub fn is_test(path: &Path) -> bool {
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    stem.is_some_and(|stem| stem.ends_with(".test"))
+}
+
+fn paths(directory: &Path, wanted: fn(&Path) -> bool) -> Result<Vec<PathBuf>, ReadError> {
     let mut paths = Vec::new();
     find(directory, 0, &mut paths)?;
+    paths.retain(|path| wanted(path));
     paths.sort();
-    let file = |path: PathBuf| {
-        let text = text(&path)?;
-        Ok(File {
-            path: path.strip_prefix(directory).unwrap_or(&path).to_owned(),
-            text,
-        })
-    };
-    paths.into_iter().map(file).collect()
+    Ok(paths)
 }
 
 /// Reads and checks all definitions below a directory, one document in each file.

@@ -1,9 +1,7 @@
 //! Runs: lists, and one run as its journal tells it.
 //!
-//! Nothing about tasks is stored beside the journal: what a run did is found by replaying it, the
-//! same way as the worker does, but keeping a record of every task.
-
-use std::sync::Arc;
+//! Nothing about tasks is stored beside the journal: what a run did is found by replaying it
+//! (`tasks`).
 
 use axum::extract::{self, Path};
 use axum::response::Response;
@@ -15,15 +13,14 @@ use serde_json::value::RawValue;
 use super::access::{Allowed, ControlRuns, ReadRuns};
 use super::pages::{self, Query};
 use super::routes::{About, Routes};
+use super::tasks::{self, ShownTask};
 use super::{Error, State, bodies, starts};
-use crate::expression::Value;
 use crate::id::Id;
-use crate::problem::Problem;
-use crate::run::{Attempt, Change, Entry, Record, Run, Surroundings, entry};
-use crate::store::runs::{RunFilter, RunLine, Status, StoredRun};
+use crate::store::runs::{RunFilter, RunLine, Status};
 use crate::store::workflows::Workflow;
-use crate::worker::route;
-use crate::workflow::Definition;
+
+/// Tasks that are shown with a run; `tasksNext` says where the others are.
+const TASKS_SHOWN_MAX: usize = pages::LIMIT_MAX as usize;
 
 /// The query parameter for a status, for the description.
 pub const STATUS: (&str, &str) = (
@@ -63,35 +60,12 @@ struct ShownRun<'a> {
     started_at: Option<Timestamp>,
     ended_at: Option<Timestamp>,
     tasks: Vec<ShownTask>,
+    /// Where the other tasks are, where there are more than a page shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tasks_next: Option<String>,
     /// Why the tasks cannot be shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     tasks_missing: Option<String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ShownTask {
-    reference: Arc<str>,
-    name: String,
-    iteration: String,
-    attempt: u32,
-    status: &'static str,
-    started_at: Timestamp,
-    ended_at: Option<Timestamp>,
-    input: Option<Box<RawValue>>,
-    output: Option<Box<RawValue>>,
-    error: Option<Problem>,
-    attempts: Vec<ShownAttempt>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ShownAttempt {
-    number: u32,
-    started_at: Timestamp,
-    duration_ms: u32,
-    status: Option<u16>,
-    error: Option<Problem>,
 }
 
 /// Adds the routes of this file.
@@ -269,11 +243,11 @@ pub(super) fn made_at(id: Id) -> Timestamp {
     Timestamp::from_millisecond(at_ms).unwrap_or_default()
 }
 
-fn unknown() -> Error {
+pub(super) fn unknown() -> Error {
     Error::NotFound("there is no such run".to_owned())
 }
 
-fn run_id(text: &str) -> Result<Id, Error> {
+pub(super) fn run_id(text: &str) -> Result<Id, Error> {
     text.parse().map_err(|_| unknown())
 }
 
@@ -293,26 +267,25 @@ pub(super) async fn shown(state: &State, id: Id) -> Result<Response, Error> {
     let Some(stored) = state.store.run(id).await? else {
         return requested(state, id).await;
     };
-    let (definitions, workflow_id) = (Arc::clone(&state.definitions), stored.line.workflow_id);
-    // It may be read anew, which needs the same stacks as replaying it.
-    let read = state
-        .work
-        .spawn(async move { definitions.workflow(workflow_id).await });
-    let definition = read
-        .await
-        .map_err(|failure| Error::Internal(failure.into()))??;
-    let (secrets, environment) = (Arc::clone(&state.secrets), Arc::clone(&state.environment));
-    let tasks_max = state.tasks_max;
-    let surroundings = Surroundings {
-        tasks_max,
+    let told = tasks::told(state, &stored, (0, TASKS_SHOWN_MAX)).await?;
+    let line = &stored.line;
+    let started = line.status != Status::Pending;
+    let run = ShownRun {
         id,
-        environment,
-        secrets,
+        workflow: identity(line),
+        status: line.status.word(),
+        event_id: line.event_id,
+        input: told.input,
+        output: stored.output.as_deref().and_then(tasks::raw),
+        error: stored.error.as_deref().and_then(tasks::raw),
+        created_at: made_at(id),
+        started_at: started.then_some(made_at(id)),
+        ended_at: line.ended_at,
+        tasks: told.tasks,
+        tasks_next: told.next.map(|next| format!("{id}/tasks?after={next}")),
+        tasks_missing: told.missing,
     };
-    let json = state
-        .work(move || told(&stored, definition, surroundings))
-        .await?;
-    let json = json.map_err(|failure| Error::Internal(failure.into()))?;
+    let json = serde_json::to_vec(&run).map_err(|failure| Error::Internal(failure.into()))?;
     // Replaying evaluates expressions, and those may show secrets.
     let json = (state.redactor)().redact_json(json);
     Ok(bodies::answer(StatusCode::OK, json))
@@ -354,125 +327,15 @@ async fn requested(state: &State, id: Id) -> Result<Response, Error> {
         },
         status: Status::Pending.word(),
         event_id: event.event.id,
-        input: raw(&event.event.body),
+        input: tasks::raw(&event.event.body),
         output: None,
         error: None,
         created_at: made_at(id),
         started_at: None,
         ended_at: None,
         tasks: Vec::new(),
+        tasks_next: None,
         tasks_missing: None,
     };
     Ok(bodies::json(StatusCode::OK, &run))
-}
-
-/// What a replayed run says of itself.
-struct Told {
-    tasks: Vec<ShownTask>,
-    missing: Option<String>,
-}
-
-fn told(
-    stored: &StoredRun,
-    definition: Option<Arc<Definition>>,
-    surroundings: Surroundings,
-) -> Result<Vec<u8>, serde_json::Error> {
-    let line = &stored.line;
-    let (event, addressed) = (&stored.event.event, stored.event.target.is_some());
-    let input = definition
-        .as_deref()
-        .map(|definition| route::input(event, addressed, definition));
-    let input = input.unwrap_or_default();
-    let raw_input = raw(&input.to_json());
-    let told = replay(stored, definition, surroundings, input);
-    let status = line.status;
-    let created_at = made_at(line.id);
-    let started = status != Status::Pending;
-    serde_json::to_vec(&ShownRun {
-        id: line.id,
-        workflow: identity(line),
-        status: status.word(),
-        event_id: line.event_id,
-        input: raw_input,
-        output: stored.output.as_deref().and_then(raw),
-        error: stored.error.as_deref().and_then(raw),
-        created_at,
-        started_at: started.then_some(created_at),
-        ended_at: line.ended_at,
-        tasks: told.tasks,
-        tasks_missing: told.missing,
-    })
-}
-
-fn replay(
-    stored: &StoredRun,
-    definition: Option<Arc<Definition>>,
-    surroundings: Surroundings,
-    input: Value,
-) -> Told {
-    let missing = |why: String| Told {
-        tasks: Vec::new(),
-        missing: Some(why),
-    };
-    let Some(definition) = definition else {
-        return missing("this version of the server cannot read the workflow".to_owned());
-    };
-    if stored.line.status == Status::Pending {
-        // Replaying would show what it is going to do, as if it had been done.
-        return Told {
-            tasks: Vec::new(),
-            missing: None,
-        };
-    }
-    let at = made_at(stored.line.id);
-    let mut entries = vec![Entry {
-        at,
-        change: Change::Started { input },
-    }];
-    for row in &stored.journal {
-        match entry::decode(row) {
-            Ok(more) => entries.extend(more),
-            Err(error) => return missing(error.to_string()),
-        }
-    }
-    let run = Run::replay_recorded(definition, Arc::new(surroundings), entries);
-    let tasks = run.records().iter().map(task).collect();
-    Told {
-        tasks,
-        missing: None,
-    }
-}
-
-fn task(record: &Record) -> ShownTask {
-    ShownTask {
-        reference: Arc::clone(&record.reference),
-        name: record.name.clone(),
-        iteration: record.iteration.clone(),
-        attempt: record.attempt,
-        status: record.status,
-        started_at: record.started_at,
-        ended_at: record.ended_at,
-        input: raw(&record.input.to_json()),
-        output: record
-            .output
-            .as_ref()
-            .and_then(|output| raw(&output.to_json())),
-        error: record.error.clone(),
-        attempts: record.attempts.iter().map(attempt).collect(),
-    }
-}
-
-fn attempt(attempt: &Attempt) -> ShownAttempt {
-    ShownAttempt {
-        number: attempt.number,
-        started_at: attempt.started_at,
-        duration_ms: attempt.duration_ms,
-        status: attempt.status,
-        error: attempt.error.clone(),
-    }
-}
-
-/// JSON that is already written, checked.
-fn raw(json: &[u8]) -> Option<Box<RawValue>> {
-    serde_json::from_slice(json).ok()
 }

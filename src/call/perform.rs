@@ -17,6 +17,7 @@ use super::retry::{Situation, between, retry_after};
 use super::{Identity, Performed, Permit};
 use crate::expression::Value;
 use crate::run::{Action, Attempt, Effect, Outcome, Request};
+use crate::workflow::definition::HttpOutput;
 
 /// Redirects followed at most.
 const REDIRECTS_MAX: usize = 10;
@@ -27,17 +28,17 @@ const DEADLINE_GRACE: Duration = Duration::from_millis(200);
 
 /// The time a call has.
 #[derive(Clone, Copy)]
-struct Limit {
+pub(super) struct Limit {
     /// When it must be over.
-    deadline: Instant,
+    pub(super) deadline: Instant,
     /// From its start.
-    length: Duration,
+    pub(super) length: Duration,
     /// Whether the deadline is the workflow's rather than the destination's.
     of_workflow: bool,
 }
 
 impl Limit {
-    fn new(effect: &Effect, destination: &Destination, now: Timestamp) -> Self {
+    pub(super) fn new(effect: &Effect, destination: &Destination, now: Timestamp) -> Self {
         let grace = |left: Duration| match left.is_zero() {
             true => left,
             false => left.saturating_add(DEADLINE_GRACE),
@@ -52,7 +53,8 @@ impl Limit {
         }
     }
 
-    fn passed(self) -> Failure {
+    /// That it is over.
+    pub(super) fn passed(self) -> Failure {
         if self.of_workflow {
             Failure::expired()
         } else {
@@ -64,7 +66,8 @@ impl Limit {
 impl Destinations {
     /// Performs an effect once, under its destination's policy.
     ///
-    /// Dropping the future drops the request and gives the permit back. The answer is
+    /// The permit is the caller's evidence of a place; it should outlive the call until what came
+    /// of it is durable. Dropping the future drops the request. The answer is
     /// [`Performed::Retry`] only for a declared destination, and never where the workflow retries
     /// the call itself: one layer retries.
     pub async fn perform(
@@ -72,7 +75,7 @@ impl Destinations {
         effect: &Effect,
         destination: &Destination,
         identity: Identity,
-        permit: Permit,
+        _permit: &Permit,
     ) -> Performed {
         let Action::Call(request) = &effect.action;
         let started_at = Timestamp::now();
@@ -83,16 +86,42 @@ impl Destinations {
         let result = match self.prepared(request, destination, &identity) {
             Ok(prepared) => {
                 url = plain(&prepared.url);
-                Box::pin(self.send(request, prepared, destination, limit)).await
+                let carrier = &mut Network { limit };
+                Box::pin(self.send(request, prepared, destination, carrier)).await
             }
             Err(failure) => Err(failure),
         };
         drop(in_flight);
-        drop(permit);
-        let took = start.elapsed();
+        self.judge(
+            result,
+            Attempted {
+                effect,
+                destination,
+                identity,
+                started_at,
+                took: start.elapsed(),
+                ended_at: Timestamp::now(),
+                chance: rand::random(),
+                url,
+            },
+        )
+    }
+
+    /// What came of an attempt: the end of it, or another one under the destination's policy.
+    pub(super) fn judge(
+        &self,
+        result: Result<(StatusCode, Value), Failure>,
+        made: Attempted<'_>,
+    ) -> Performed {
+        let Attempted {
+            effect,
+            destination,
+            ..
+        } = made;
+        let took = made.took;
         let mut attempt = Attempt {
             number: effect.attempt,
-            started_at,
+            started_at: made.started_at,
             duration_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
             status: None,
             error: None,
@@ -111,15 +140,8 @@ impl Destinations {
         attempt.status = failure.status;
         attempt.error = Some((*failure.problem).clone());
         attempt.retry_after_seconds = failure.retry_after.map(seconds);
-        self.report(&Report {
-            effect,
-            destination,
-            identity,
-            failure: &failure,
-            duration_ms: attempt.duration_ms,
-            url,
-        });
-        match next(effect, request, destination, &failure) {
+        self.report(&made, &failure);
+        match next(&made, &failure) {
             Some(after) => {
                 destination.series.retried();
                 Performed::Retry { attempt, after }
@@ -131,7 +153,7 @@ impl Destinations {
         }
     }
 
-    fn prepared(
+    pub(super) fn prepared(
         &self,
         request: &Request,
         destination: &Destination,
@@ -147,14 +169,15 @@ impl Destinations {
     }
 
     /// Sends the request and follows its redirects, where the workflow wants that.
-    async fn send(
+    pub(super) async fn send(
         &self,
         request: &Request,
         mut prepared: Prepared,
         destination: &Destination,
-        limit: Limit,
+        carrier: &mut impl Carrier,
     ) -> Result<(StatusCode, Value), Failure> {
         let mut at_home = true;
+        self.authorize(&mut prepared, destination, carrier).await?;
         for _ in 0..=REDIRECTS_MAX {
             let client = match at_home {
                 true => destination.client.clone(),
@@ -162,17 +185,22 @@ impl Destinations {
             };
             let client = client.map_err(Failure::refused)?;
             let secretive = destination.document.is_none() && self.is_inner(&prepared);
-            let sending = client.execute(wire(&prepared));
-            let response = tokio::time::timeout_at(limit.deadline, sending)
-                .await
-                .map_err(|_| limit.passed())?
-                .map_err(|error| Failure::transport(error, secretive))?;
+            let carried = carrier.carry(&client, request, &mut prepared, secretive);
+            let response = carried.await?;
+            if response.status() == StatusCode::UNAUTHORIZED && prepared.exchange.is_some() {
+                let headers = response.headers().clone();
+                let renewing = self.reauthorize(&mut prepared, headers, destination, carrier);
+                if renewing.await? {
+                    continue;
+                }
+            }
             let location = match request.redirect && is_redirect(response.status()) {
                 true => response.headers().get(LOCATION),
                 false => None,
             };
             let Some(location) = location else {
-                return self.conclude(request, response, &prepared, limit).await;
+                let by = (carrier.limit(), carrier.now());
+                return self.conclude(request, response, &prepared, by).await;
             };
             let location = location.to_str().map_err(|_| {
                 Failure::unusable(response.status(), "the redirect leads to no URI")
@@ -196,7 +224,7 @@ impl Destinations {
         request: &Request,
         response: reqwest::Response,
         sent: &Prepared,
-        limit: Limit,
+        (limit, now): (Limit, Timestamp),
     ) -> Result<(StatusCode, Value), Failure> {
         let status = response.status();
         let followed_out = request.redirect && status.is_redirection();
@@ -207,7 +235,7 @@ impl Destinations {
             failure.retry_after = asked
                 .as_ref()
                 .and_then(|value| value.to_str().ok())
-                .and_then(|text| retry_after(text, Timestamp::now()));
+                .and_then(|text| retry_after(text, now));
             return Err(failure);
         }
         let bytes_max = self.config.response_bytes_max;
@@ -250,44 +278,98 @@ impl Destinations {
         failure
     }
 
-    fn report(&self, report: &Report<'_>) {
+    fn report(&self, made: &Attempted<'_>, failure: &Failure) {
         let redactor = self.secrets.redactor();
         tracing::event!(
             target: "hookwright::call",
             tracing::Level::WARN,
-            run.id = %report.identity.run_id,
-            task.reference = &*report.effect.key.reference,
-            task.iteration = &*report.effect.key.iteration,
-            destination.name = report.destination.name(),
-            attempt = report.effect.attempt,
-            outcome = report.failure.ending.name(),
-            status = report.failure.status,
-            duration_ms = report.duration_ms,
-            error = report.failure.cause,
-            url = %redactor.redact(&report.url),
+            run.id = %made.identity.run_id,
+            task.reference = &*made.effect.key.reference,
+            task.iteration = &*made.effect.key.iteration,
+            destination.name = made.destination.name(),
+            attempt = made.effect.attempt,
+            outcome = failure.ending.name(),
+            status = failure.status,
+            duration_ms = u32::try_from(made.took.as_millis()).unwrap_or(u32::MAX),
+            error = failure.cause,
+            url = %redactor.redact(&made.url),
             "a call failed"
         );
     }
 }
 
-/// What the log line of a failed call is made of.
-struct Report<'a> {
-    effect: &'a Effect,
-    destination: &'a Destination,
-    identity: Identity,
-    failure: &'a Failure,
-    duration_ms: u32,
-    url: String,
+/// An attempt that has been made; what its judgement and its log line are made of.
+pub(super) struct Attempted<'a> {
+    pub(super) effect: &'a Effect,
+    pub(super) destination: &'a Destination,
+    pub(super) identity: Identity,
+    pub(super) started_at: Timestamp,
+    pub(super) took: Duration,
+    pub(super) ended_at: Timestamp,
+    /// Uniformly drawn from 0 to 1, for the delay before the next attempt.
+    pub(super) chance: f64,
+    pub(super) url: String,
+}
+
+/// What brings a prepared request to whoever answers it.
+pub(super) trait Carrier: Send {
+    /// Brings it there, and the head of the answer back.
+    fn carry(
+        &mut self,
+        client: &reqwest::Client,
+        request: &Request,
+        prepared: &mut Prepared,
+        secretive: bool,
+    ) -> impl Future<Output = Result<reqwest::Response, Failure>> + Send;
+
+    /// The time there is for all of it.
+    fn limit(&self) -> Limit;
+
+    /// The time by which a `Retry-After` is read.
+    fn now(&self) -> Timestamp;
+
+    /// Whether there is a network to get a token over.
+    fn is_live(&self) -> bool;
+}
+
+/// The network.
+struct Network {
+    limit: Limit,
+}
+
+impl Carrier for Network {
+    async fn carry(
+        &mut self,
+        client: &reqwest::Client,
+        request: &Request,
+        prepared: &mut Prepared,
+        secretive: bool,
+    ) -> Result<reqwest::Response, Failure> {
+        let sending = client.execute(wire(request, prepared));
+        tokio::time::timeout_at(self.limit.deadline, sending)
+            .await
+            .map_err(|_| self.limit.passed())?
+            .map_err(|error| Failure::transport(error, secretive))
+    }
+
+    fn limit(&self) -> Limit {
+        self.limit
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn is_live(&self) -> bool {
+        true
+    }
 }
 
 /// After which delay the destination's policy tries again, if it does.
-fn next(
-    effect: &Effect,
-    request: &Request,
-    destination: &Destination,
-    failure: &Failure,
-) -> Option<Duration> {
-    let document = destination.document.as_ref()?;
+fn next(made: &Attempted<'_>, failure: &Failure) -> Option<Duration> {
+    let effect = made.effect;
+    let document = made.destination.document.as_ref()?;
+    let Action::Call(request) = &effect.action;
     if request.retried || failure.problem.is(crate::problem::Kind::Timeout) {
         return None;
     }
@@ -299,13 +381,13 @@ fn next(
         }
         Ending::Ok | Ending::Blocked | Ending::Invalid => false,
     };
-    let now = Timestamp::now();
-    let since_first = |first| between(first, now);
+    let since_first = |first| between(first, made.ended_at);
     let situation = Situation {
         attempt: effect.attempt,
+        spent: effect.spent,
         elapsed: effect.first_attempt_at.map_or(Duration::ZERO, since_first),
         retry_after: failure.retry_after,
-        chance: rand::random(),
+        chance: made.chance,
     };
     passing.then(|| policy.next(situation)).flatten()
 }
@@ -323,9 +405,17 @@ fn plain(url: &url::Url) -> String {
     url.to_string()
 }
 
-fn wire(prepared: &Prepared) -> reqwest::Request {
-    let mut request = reqwest::Request::new(prepared.method.clone(), prepared.url.clone());
-    *request.headers_mut() = prepared.headers.clone();
-    *request.body_mut() = prepared.body.clone().map(reqwest::Body::from);
-    request
+/// What goes out. Headers and body are kept only where they may be needed again: for a redirect, a
+/// renewed credential, or the output.
+fn wire(request: &Request, prepared: &mut Prepared) -> reqwest::Request {
+    let mut wired = reqwest::Request::new(prepared.method.clone(), prepared.url.clone());
+    let again = request.redirect || prepared.exchange.is_some();
+    if again || request.output == HttpOutput::Response {
+        *wired.headers_mut() = prepared.headers.clone();
+        *wired.body_mut() = prepared.body.clone().map(reqwest::Body::from);
+    } else {
+        *wired.headers_mut() = std::mem::take(&mut prepared.headers);
+        *wired.body_mut() = prepared.body.take().map(reqwest::Body::from);
+    }
+    wired
 }

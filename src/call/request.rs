@@ -16,6 +16,7 @@ use url::Url;
 
 use super::document::is_reserved;
 use super::egress;
+use super::exchange::Exchange;
 use super::failure::Failure;
 use super::registry::{Destination, named};
 use super::{Config, Identity};
@@ -65,6 +66,8 @@ pub(super) struct Prepared {
     pub(super) body: Option<Bytes>,
     /// The name of the query parameter that carries a key, never to be shown.
     pub(super) secret_parameter: Option<String>,
+    /// A credential that is yet to be got.
+    pub(super) exchange: Option<Box<Exchange>>,
 }
 
 /// What a request is built from besides the request itself.
@@ -94,9 +97,10 @@ pub(super) fn prepare(request: &Request, with: &Material<'_>) -> Result<Prepared
         headers,
         body,
         secret_parameter: None,
+        exchange: None,
     };
     if let Some(credentials) = &request.authentication {
-        credentials::given(credentials, &mut prepared.headers)?;
+        credentials::given(credentials, &mut prepared)?;
     }
     if let Some(document) = &with.destination.document {
         credentials::declared(document, with.secrets, &mut prepared)?;
@@ -120,9 +124,7 @@ fn address(uri: &str, destination: &Destination) -> Result<Url, Failure> {
             "no destination is named `{name}`; apply one, or call a full URL"
         )));
     };
-    let base = document.base_url.as_str().trim_end_matches('/');
-    let mut url = egress::parse(&format!("{base}{rest}")).map_err(Failure::refused)?;
-    url.set_fragment(None);
+    let url = egress::under(&document.base_url, rest).map_err(Failure::refused)?;
     if !destination.covers(&url) {
         return Err(Failure::invalid(
             "the path leads out of the destination's base URL",
@@ -133,6 +135,10 @@ fn address(uri: &str, destination: &Destination) -> Result<Url, Failure> {
 
 /// Appends query pairs, percent-encoded as data.
 fn append<'a>(url: &mut Url, pairs: impl Iterator<Item = (&'a str, &'a str)>) {
+    let mut pairs = pairs.peekable();
+    if pairs.peek().is_none() {
+        return;
+    }
     let mut query = url.query().unwrap_or_default().to_owned();
     let before = query.len();
     for (name, value) in pairs {
@@ -234,6 +240,7 @@ impl Prepared {
             self.headers.remove(name);
         }
         self.headers.remove(AUTHORIZATION);
+        self.exchange = None;
     }
 
     /// The URL with a key in its query masked.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::Key;
+use super::{Credentials, Key};
 use crate::expression::Value;
 
 /// Something outside that the run wants done.
@@ -17,6 +17,9 @@ pub struct Effect {
     pub key: Key,
     /// Which attempt this is, from 1.
     pub attempt: u32,
+    /// Attempts before this one that count against the destination's limit: those whose answer
+    /// did not say when to come back.
+    pub spent: u32,
     /// When the first attempt ended unsuccessfully, for limits on elapsed time.
     pub first_attempt_at: Option<Timestamp>,
     /// Not before this time (a retry is waiting).
@@ -75,15 +78,6 @@ impl std::fmt::Debug for Request {
             .field("retried", &self.retried)
             .finish()
     }
-}
-
-/// Credentials given in the definition, evaluated.
-#[derive(Clone, Debug)]
-pub enum Credentials {
-    /// RFC 7617.
-    Basic(secrecy::SecretString, secrecy::SecretString),
-    /// RFC 6750.
-    Bearer(secrecy::SecretString),
 }
 
 /// A time a run waits for: a `wait`, a delay of a retry, a deadline.

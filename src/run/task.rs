@@ -6,9 +6,12 @@
 pub(super) mod call;
 pub(super) mod wait;
 pub(super) mod r#try;
+mod credentials;
 mod r#do;
 mod r#for;
 mod fork;
+pub(super) mod function;
+mod parallel;
 mod raise;
 mod request;
 mod set;
@@ -40,6 +43,7 @@ pub(super) fn begin(run: &mut Run, id: FrameId) -> Result<(), Fault> {
             fork::begin(run, id, fork);
             Ok(())
         }
+        Kind::Function(call) => function::begin(run, id, call),
         Kind::Raise(raise) => Err(raise::fault(run, frame, raise)),
         Kind::Set(template) => set::begin(run, id, template),
         Kind::Switch(cases) => switch::begin(run, id, cases),
@@ -55,6 +59,10 @@ pub(super) fn child_completed(run: &mut Run, id: FrameId, child: Completed) {
     };
     if matches!(frame.state, State::Fork(_)) {
         fork::completed(run, id, child);
+        return;
+    }
+    if matches!(frame.state, State::Function(_)) {
+        function::completed(run, id, child);
         return;
     }
     let task = Arc::clone(&frame.task);

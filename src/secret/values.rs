@@ -18,10 +18,15 @@ pub const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// How many values are looked for in outputs; beyond it the longest known is forgotten.
 pub const TRACKED_MAX: usize = 10_000;
 
+/// How many passing values (access tokens) are looked for in outputs, the newest.
+pub const PASSING_MAX: usize = 1_000;
+
 /// All secrets known now: sealed ones from the database (opened), environment and files on demand.
 #[derive(Default)]
 pub struct Secrets {
     config: Config,
+    /// References without a value stand for themselves, and nothing of this machine is read.
+    rehearsed: bool,
     sealed: ArcSwap<HashMap<String, SecretString>>,
     files: Mutex<HashMap<String, Read>>,
     tracked: Mutex<Tracked>,
@@ -39,6 +44,8 @@ struct Read {
 struct Tracked {
     known: HashSet<Arc<str>>,
     order: VecDeque<Arc<str>>,
+    /// Values that are replaced often; they push out each other only.
+    passing: VecDeque<Arc<str>>,
 }
 
 impl Secrets {
@@ -56,6 +63,18 @@ impl Secrets {
             ..Self::default()
         };
         secrets.replace(sealed);
+        secrets
+    }
+
+    /// These values by name, for rehearsals, which must not depend on the machine they are on: a
+    /// reference that has none stands for itself, such as `secret crm.token` or `env KEY`.
+    #[must_use]
+    pub fn rehearsed(values: HashMap<String, SecretString>) -> Self {
+        let secrets = Self {
+            rehearsed: true,
+            ..Self::default()
+        };
+        secrets.replace(values);
         secrets
     }
 
@@ -84,6 +103,9 @@ impl Secrets {
     /// # Errors
     /// [`Error`] with what is missing and what to do; it names the place, never a value.
     pub fn try_resolve(&self, reference: &Reference) -> Result<SecretString, Error> {
+        if self.rehearsed {
+            return Ok(self.stand_in(reference));
+        }
         match reference {
             Reference::Env(name) => self.variable(name),
             Reference::File(path) => self.file(path),
@@ -98,6 +120,9 @@ impl Secrets {
     pub fn named(&self, name: &str) -> Option<SecretString> {
         if let Ok(value) = self.sealed(name, None) {
             return Some(value);
+        }
+        if self.rehearsed {
+            return None;
         }
         let upper: String = name
             .chars()
@@ -123,6 +148,36 @@ impl Secrets {
     #[must_use]
     pub fn redactor(&self) -> Arc<Redactor> {
         self.redactor.load_full()
+    }
+
+    /// Hides a value in outputs that is no secret of definitions and is soon replaced, such as an
+    /// access token; the newest [`PASSING_MAX`] of them.
+    pub fn hide(&self, value: &SecretString) {
+        let value = value.expose_secret();
+        if value.len() < VALUE_BYTES_MIN {
+            return;
+        }
+        let mut tracked = lock(&self.tracked);
+        if tracked.passing.iter().any(|known| **known == *value) {
+            return;
+        }
+        tracked.passing.push_back(value.into());
+        if tracked.passing.len() > PASSING_MAX {
+            tracked.passing.pop_front();
+        }
+        self.rebuild(&tracked);
+    }
+
+    fn stand_in(&self, reference: &Reference) -> SecretString {
+        let text = reference.to_string();
+        let value = match reference {
+            Reference::Sealed { name, member } => self.sealed(name, member.as_deref()).ok(),
+            Reference::Env(_) | Reference::File(_) => self.sealed(&text, None).ok(),
+        };
+        value.unwrap_or_else(|| {
+            self.track([text.clone()]);
+            text.into()
+        })
     }
 
     fn variable(&self, name: &str) -> Result<SecretString, Error> {
@@ -244,9 +299,14 @@ impl Secrets {
             }
         }
         if changed {
-            let redactor = Redactor::new(tracked.order.iter().map(AsRef::as_ref));
-            self.redactor.store(Arc::new(redactor));
+            self.rebuild(&tracked);
         }
+    }
+
+    fn rebuild(&self, tracked: &Tracked) {
+        let values = tracked.order.iter().chain(&tracked.passing);
+        let redactor = Redactor::new(values.map(AsRef::as_ref));
+        self.redactor.store(Arc::new(redactor));
     }
 }
 

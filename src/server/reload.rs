@@ -19,6 +19,7 @@ use crate::api;
 use crate::api::definitions::plan::{self, Mode};
 use crate::api::definitions::{self, Checks};
 use crate::call;
+use crate::run::named_secrets;
 use crate::secret::{Keyring, SealContext, Sealed};
 use crate::store::{self, Store};
 use crate::webhook;
@@ -239,7 +240,7 @@ pub fn api_parts(world: &Arc<World>, settings: &Settings) -> api::Parts {
         definitions: Arc::clone(&world.definitions),
         endings: Arc::clone(&world.worker.endings),
         keyring: Arc::clone(&world.keyring),
-        secrets: super::named_secrets(&world.secrets),
+        secrets: named_secrets(&world.secrets),
         redactor: super::redactor(&world.secrets),
         checks: CHECKS,
         reload: Arc::new(move || {

@@ -10,9 +10,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::append::chain;
+use super::checkpoint::Since;
 use super::execute::{Begun, Executor, Slot};
 use super::session::CLAIM_COUNTER_MASK;
 use super::{Shared, route};
+use crate::fault_point;
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
 use crate::run::entry;
@@ -124,6 +126,7 @@ async fn begin(
     if claimed.is_empty() {
         return Ok(0);
     }
+    fault_point::pass("claimed");
     let claims: HashMap<Id, Claimed> = claimed.into_iter().map(|c| (c.run_id, c)).collect();
     let ids: Vec<Id> = claims.keys().copied().collect();
     // Claims whose load fails have no task; `reclaim` gives them back.
@@ -152,7 +155,7 @@ async fn begun(shared: &Shared, loaded: Loaded, claim_id: i64) -> Result<Begun, 
         .map_err(|error| unreadable(format!("the workflow cannot be read: {error}")))?
         .ok_or_else(|| unreadable("the workflow of this run cannot be read".to_owned()))?;
     let mut journal = Vec::new();
-    let seq = i32::try_from(loaded.journal.len()).unwrap_or(i32::MAX);
+    let bytes = loaded.journal.iter().map(bytes::Bytes::len).sum();
     for row in &loaded.journal {
         journal.extend(entry::decode(row).map_err(|error| unreadable(error.to_string()))?);
     }
@@ -162,9 +165,12 @@ async fn begun(shared: &Shared, loaded: Loaded, claim_id: i64) -> Result<Begun, 
         claim_id,
         input: route::input(&loaded.event, loaded.target.is_some(), &definition),
         definition,
+        checkpoint: loaded.checkpoint,
+        since: Since::loaded(loaded.journal.len(), bytes),
         journal,
-        seq,
+        seq: loaded.seq,
         event_id: loaded.event.id,
+        mail: loaded.mail,
     })
 }
 
@@ -189,6 +195,7 @@ async fn fault(
         seq: i32::MAX,
         entries: None,
         next,
+        exchange: None,
     };
     shared.settler.settle(settlement).await;
 }

@@ -4,22 +4,29 @@
 //! journal remember (`settle`). Between two effects the first one's outcome is committed before
 //! the second is performed; a run that only waits leaves memory altogether.
 
+mod lost;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use self::lost::Lost;
 use super::Shared;
-use super::flight::Flight;
+use super::checkpoint::Since;
+use super::flight::{Flight, Place};
+use super::mail::{Letterbox, Post};
 use super::settle::Request;
 use crate::expression::Value;
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
-use crate::run::{Change, End, Entry, Pending, Run, Surroundings, entry};
-use crate::store::{Next, Settlement};
+use crate::run::{Change, End, Entry, Pending, Run, Surroundings, Unfit, entry};
+use crate::store::checkpoints::Checkpoint;
+use crate::store::{Exchange, Letter, Mail, Next, Settlement};
 use crate::workflow::Definition;
 
 /// A free place among the runs this node has in flight; given back when dropped.
@@ -29,7 +36,17 @@ pub type Slot = OwnedSemaphorePermit;
 pub struct Lease {
     shared: Arc<Shared>,
     claim_id: i64,
+    /// Places at destinations, free when the last settlement is durable.
+    places: Vec<Place>,
     _slot: Slot,
+}
+
+impl Lease {
+    /// The same, holding these places as well.
+    fn with(mut self, places: Vec<Place>) -> Self {
+        self.places = places;
+        self
+    }
 }
 
 impl Drop for Lease {
@@ -51,12 +68,18 @@ pub struct Begun {
     pub definition: Arc<Definition>,
     /// Raw input of the workflow.
     pub input: Value,
-    /// Entries journaled so far.
+    /// What stands for the entries before those of `journal`.
+    pub checkpoint: Option<Bytes>,
+    /// Entries journaled so far, or since the checkpoint.
     pub journal: Vec<Entry>,
+    /// How much they are.
+    pub since: Since,
     /// Number of the next journal row.
     pub seq: i32,
     /// The event that started it, for the log.
     pub event_id: Id,
+    /// What it has not taken in yet, oldest first.
+    pub mail: Vec<Mail>,
 }
 
 /// Takes claimed runs; cheap to clone.
@@ -98,16 +121,21 @@ impl Executor {
     /// Drives a run to its end, or to where it waits.
     pub fn start(&self, begun: Begun, slot: Slot) {
         self.shared.metrics.runs_in_flight.inc();
-        self.shared.held.insert(begun.claim_id);
+        let letterbox = Arc::new(Letterbox::new(begun.run_id));
+        self.shared
+            .held
+            .insert(begun.claim_id, Arc::clone(&letterbox));
         let shared = Arc::clone(&self.shared);
         let lease = Lease {
             shared: Arc::clone(&shared),
             claim_id: begun.claim_id,
+            places: Vec::new(),
             _slot: slot,
         };
         self.work.spawn(async move {
             let lost = Lost::of(&begun);
-            let driven = std::panic::AssertUnwindSafe(drive(&shared, begun, lease)).catch_unwind();
+            let driven = drive(&shared, begun, lease, &letterbox);
+            let driven = std::panic::AssertUnwindSafe(driven).catch_unwind();
             if driven.await.is_err() {
                 lost.settle(&shared).await;
             }
@@ -124,20 +152,34 @@ struct Live<'a> {
     claim_id: i64,
     seq: Arc<AtomicI32>,
     unsaved: Vec<Entry>,
+    since: Since,
+    has_checkpoint: bool,
     definition: Arc<Definition>,
     event_id: Id,
+    mail: Post,
 }
 
-async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease) {
-    let mut live = Live::replay(shared, begun);
+async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Letterbox) {
+    let lost = Lost::of(&begun);
+    let mut live = match Live::replay(shared, begun) {
+        Ok(live) => live,
+        Err(unfit) => return lost.replay_in_full(shared, &unfit, lease).await,
+    };
+    live.checkpoint();
     let mut flight = Flight::new(shared, live.run_id, live.claim_id);
     loop {
+        live.mail.put(letterbox.take());
         let (effects, waits) = match live.run.pending() {
-            Pending::Ended(end) => return live.end(end, lease).await,
+            Pending::Ended(end) => return live.end(end, lease.with(flight.take_over())).await,
             Pending::Open { effects, waits } => (effects, waits),
         };
         let now = Timestamp::now();
-        if let Some(wait) = waits.iter().find(|wait| wait.until <= now) {
+        let due = waits.iter().find(|wait| wait.until <= now);
+        if let Some(mail) = live.mail.next(due.map(|wait| wait.until)) {
+            live.take(mail, now);
+            continue;
+        }
+        if let Some(wait) = due {
             live.apply(
                 now,
                 Change::Fired {
@@ -151,10 +193,15 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease) {
             .iter()
             .filter(|effect| flight.may_start(effect, now))
             .collect();
-        if !due.is_empty() {
-            if !live.save().await || !shared.session.covers(live.claim_id) {
+        // Also where calls still fly: these may wait for the places of those that are over.
+        if !due.is_empty() || (flight.has_over() && !flight.is_empty()) {
+            let saved = live.save().await;
+            drop(flight.take_over());
+            if !saved || !shared.session.covers(live.claim_id) {
                 return;
             }
+        }
+        if !due.is_empty() {
             if let Some(next) = flight.park(&due, now) {
                 return live.release(next, lease).await;
             }
@@ -172,12 +219,21 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease) {
             .min();
         if flight.is_empty() {
             let Some(due_at) = wake_at else {
-                return live.end(stuck(), lease).await;
+                return live.end(stuck(), lease.with(flight.take_over())).await;
             };
+            let lease = lease.with(flight.take_over());
             return live.release(Next::Wait { due_at }, lease).await;
         }
-        for change in flight.next(wake_at).await {
-            live.apply(Timestamp::now(), change);
+        if live.has_news() && !live.save().await {
+            return;
+        }
+        tokio::select! {
+            changes = flight.next(wake_at) => {
+                for change in changes {
+                    live.apply(Timestamp::now(), change);
+                }
+            }
+            () = letterbox.arrived.notified() => {}
         }
     }
 }
@@ -191,24 +247,28 @@ fn stuck() -> End {
 }
 
 impl<'a> Live<'a> {
-    fn replay(shared: &'a Arc<Shared>, begun: Begun) -> Self {
+    fn replay(shared: &'a Arc<Shared>, begun: Begun) -> Result<Self, Unfit> {
         let surroundings = Surroundings {
             id: begun.run_id,
             environment: Arc::clone(&shared.environment),
             secrets: Arc::clone(&shared.secrets),
             tasks_max: shared.tasks_max,
         };
-        let started = Entry {
-            at: created_at(begun.run_id),
-            change: Change::Started { input: begun.input },
+        let (definition, surroundings) = (Arc::clone(&begun.definition), Arc::new(surroundings));
+        let has_checkpoint = begun.checkpoint.is_some();
+        let mut run = match begun.checkpoint {
+            Some(state) => Run::restore(definition, surroundings, begun.input, &state)?,
+            None => Run::replay(
+                definition,
+                surroundings,
+                [Entry {
+                    at: created_at(begun.run_id),
+                    change: Change::Started { input: begun.input },
+                }],
+            ),
         };
-        let entries = std::iter::once(started).chain(begun.journal);
-        let run = Run::replay(
-            Arc::clone(&begun.definition),
-            Arc::new(surroundings),
-            entries,
-        );
-        Self {
+        begun.journal.into_iter().for_each(|entry| run.apply(entry));
+        Ok(Self {
             shared,
             run,
             run_id: begun.run_id,
@@ -216,9 +276,50 @@ impl<'a> Live<'a> {
             claim_id: begun.claim_id,
             seq: Arc::new(AtomicI32::new(begun.seq)),
             unsaved: Vec::new(),
+            since: begun.since,
+            has_checkpoint,
             definition: begun.definition,
             event_id: begun.event_id,
+            mail: Post::of(begun.mail),
+        })
+    }
+
+    /// Makes a checkpoint where one is due. Everything applied so far must be committed.
+    fn checkpoint(&mut self) {
+        if !self.since.is_due() {
+            return;
         }
+        let Some(state) = self.run.checkpoint() else {
+            return self.since.refuse(0);
+        };
+        // What is hidden in the journal must not be seen here either, and replaced by stars it
+        // would not be what the journal says.
+        if !self.shared.redactor().is_clean(&state) {
+            return self.since.refuse(state.len());
+        }
+        if self.since.takes(state.len()) {
+            self.has_checkpoint = true;
+            self.shared.checkpoints.keep(Checkpoint {
+                run_id: self.run_id,
+                seq: self.seq.load(Ordering::Relaxed),
+                state,
+            });
+        }
+    }
+
+    /// Takes a letter in. What the run has no use for is taken too, so that it does not come again.
+    fn take(&mut self, mail: Mail, _now: Timestamp) {
+        match mail.letter {
+            Letter::Event { .. } => {}
+            Letter::Command(_) | Letter::Child(_) | Letter::Lost => {
+                tracing::warn!(run.id = %self.run_id, mail.id = %mail.id, "mail cannot be read");
+            }
+        }
+    }
+
+    /// Whether there is something that others must learn of before this run goes on.
+    fn has_news(&self) -> bool {
+        self.mail.has_taken()
     }
 
     fn apply(&mut self, at: Timestamp, change: Change) {
@@ -229,18 +330,19 @@ impl<'a> Live<'a> {
 
     /// Commits what was journaled since the last time; false = the claim was lost.
     async fn save(&mut self) -> bool {
-        if self.unsaved.is_empty() {
+        if self.unsaved.is_empty() && !self.has_news() {
             return true;
         }
         let settlement = self.settlement(Next::Keep);
         self.seq.fetch_add(1, Ordering::Relaxed);
-        self.shared.settler.settle(settlement).await
+        let saved = self.shared.settler.settle(settlement).await;
+        if saved {
+            self.checkpoint();
+        }
+        saved
     }
 
     async fn release(&mut self, next: Next, lease: Lease) {
-        if let Next::Wait { due_at } = next {
-            self.shared.timers.expect(due_at);
-        }
         let settlement = self.settlement(next);
         self.shared
             .settler
@@ -255,6 +357,9 @@ impl<'a> Live<'a> {
             End::Cancelled => ("cancelled", None, None),
         };
         self.log(&end, status);
+        if self.has_checkpoint {
+            self.shared.checkpoints.forget(self.run_id);
+        }
         let hide = |text: Vec<u8>| self.shared.redactor().redact_json(text).into();
         let next = Next::Ended {
             status,
@@ -271,6 +376,7 @@ impl<'a> Live<'a> {
     fn settlement(&mut self, next: Next) -> Settlement {
         let entries = (!self.unsaved.is_empty()).then(|| {
             let encoded = entry::encode(&std::mem::take(&mut self.unsaved));
+            self.since.journaled(encoded.len());
             self.shared.redactor().redact_json(encoded).into()
         });
         Settlement {
@@ -280,7 +386,19 @@ impl<'a> Live<'a> {
             seq: self.seq.load(Ordering::Relaxed),
             entries,
             next,
+            exchange: self.exchange(),
         }
+    }
+
+    /// What the run exchanges with others in its next settlement.
+    fn exchange(&mut self) -> Option<Box<Exchange>> {
+        let taken = self.mail.taken();
+        (!taken.is_empty()).then(|| {
+            Box::new(Exchange {
+                taken,
+                ..Exchange::default()
+            })
+        })
     }
 
     fn log(&self, end: &End, status: &'static str) {
@@ -328,42 +446,4 @@ impl<'a> Live<'a> {
 pub(super) fn created_at(run_id: Id) -> Timestamp {
     let ms = i64::try_from(run_id.made_at_ms()).unwrap_or(i64::MAX);
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
-/// What is needed to fault a run whose task panicked.
-struct Lost {
-    run_id: Id,
-    workflow_id: i32,
-    claim_id: i64,
-}
-
-impl Lost {
-    fn of(begun: &Begun) -> Self {
-        Self {
-            run_id: begun.run_id,
-            workflow_id: begun.workflow_id,
-            claim_id: begun.claim_id,
-        }
-    }
-
-    /// A panic is a fault of ours: the run is faulted with it, so that it is seen and not tried
-    /// for ever. Its number is past every row it may have written.
-    async fn settle(&self, shared: &Shared) {
-        tracing::error!(run.id = %self.run_id, "the server failed while driving a run");
-        shared.metrics.ended("faulted", 0.0);
-        let problem = Problem::new(Kind::Runtime, "the server failed while driving this run");
-        let settlement = Settlement {
-            run_id: self.run_id,
-            workflow_id: self.workflow_id,
-            claim_id: self.claim_id,
-            seq: i32::MAX,
-            entries: None,
-            next: Next::Ended {
-                status: "faulted",
-                output: None,
-                error: serde_json::to_vec(&problem).ok().map(Into::into),
-            },
-        };
-        shared.settler.settle(settlement).await;
-    }
 }

@@ -13,10 +13,13 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::append::{Appended, chain};
+use super::checkpoint::Since;
 use super::definitions::Active;
 use super::execute::{Executor, Slot};
+use super::spacing::Spacing;
 use crate::event::Event;
 use crate::expression::Value;
+use crate::fault_point;
 use crate::id::Id;
 use crate::store::{Link, NewRun, Routing, Target};
 use crate::trigger;
@@ -49,11 +52,14 @@ pub async fn run(
     executor: Executor,
     mut link: Link,
     mut events: mpsc::Receiver<Appended>,
+    batch_spacing_ms: u64,
 ) {
     let mut batch = Vec::with_capacity(BATCH_EVENTS_MAX);
     let mut looked_at = Instant::now();
+    let mut spacing = Spacing::new(batch_spacing_ms);
     shared.definitions.loaded().await;
     loop {
+        spacing.wait(events.len(), BATCH_EVENTS_MAX).await;
         let period = tokio::time::timeout(
             LEFTOVER_PERIOD,
             events.recv_many(&mut batch, BATCH_EVENTS_MAX),
@@ -61,6 +67,7 @@ pub async fn run(
         if matches!(period.await, Ok(0)) {
             return;
         }
+        spacing.begun(batch.len());
         if !batch.is_empty() {
             route(&shared, &executor, &mut link, std::mem::take(&mut batch)).await;
         }
@@ -102,17 +109,16 @@ async fn route_leftovers(shared: &Shared, executor: &Executor, link: &mut Link) 
 
 /// Routes one batch; tries until the database has answered.
 async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec<Appended>) {
-    let (mut starts, ignored) = decide(shared, executor, &batch).await;
-    let routing = Routing {
-        session: shared.session.id(),
-        events: batch.iter().map(|appended| appended.event.id).collect(),
-        runs: starts.iter().map(|start| new_run(start, &batch)).collect(),
-        ignored,
-    };
+    let mut decided = decide(shared, executor, &batch).await;
     let mut pause = Duration::from_millis(100);
-    let elsewhere = loop {
-        match link.route(&routing).await {
-            Ok(elsewhere) => break elsewhere,
+    fault_point::pass("route");
+    let routed = loop {
+        match link.route(&decided.routing).await {
+            Ok(routed) if !routed.stale => break routed,
+            Ok(_) => {
+                learn(shared, link).await;
+                decided = decide(shared, executor, &batch).await;
+            }
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "events could not be routed; trying again");
                 tokio::time::sleep(pause).await;
@@ -120,6 +126,15 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec
             }
         }
     };
+    fault_point::pass("routed");
+    let Decided {
+        routing,
+        mut starts,
+    } = decided;
+    let elsewhere = routed.elsewhere;
+    if !routed.told.is_empty() {
+        shared.addressees.tell(routed.told);
+    }
     // Events found gone were routed by another node, or by our own statement whose answer was
     // lost. In the second case the claims are ours without a task; `reclaim` gives them back.
     starts.retain(|start| !elsewhere.contains(&batch[start.event].event.id));
@@ -139,9 +154,12 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec
                     claim_id,
                     input: input(&appended.event, appended.target.is_some(), &definition),
                     definition,
+                    checkpoint: None,
                     journal: Vec::new(),
+                    since: Since::default(),
                     seq: 0,
                     event_id: appended.event.id,
+                    mail: Vec::new(),
                 };
                 executor.start(begun, slot);
             }
@@ -164,14 +182,28 @@ pub fn input(event: &Event, addressed: bool, definition: &Definition) -> Value {
     trigger::input(definition, trigger::envelope(event))
 }
 
-async fn decide(
-    shared: &Shared,
-    executor: &Executor,
-    batch: &[Appended],
-) -> (Vec<Start>, Vec<(Id, String)>) {
+/// What is to become of a batch.
+struct Decided {
+    routing: Routing,
+    starts: Vec<Start>,
+}
+
+/// Learns the filters that runs listen with now.
+async fn learn(shared: &Shared, link: &mut Link) {
+    match link.listened().await {
+        Ok(listened) => shared.listening.store(listened.revision, Ordering::Release),
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "filters of runs could not be read");
+            tokio::time::sleep(LEFTOVER_PERIOD).await;
+        }
+    }
+}
+
+async fn decide(shared: &Shared, executor: &Executor, batch: &[Appended]) -> Decided {
     let active = shared.definitions.active();
     let mut starts = Vec::with_capacity(batch.len());
     let mut ignored = Vec::new();
+    let mut addressed = Vec::new();
     for (event, appended) in batch.iter().enumerate() {
         match appended.target {
             Some(Target::Start {
@@ -193,6 +225,12 @@ async fn decide(
                     claimed: None,
                 });
             }
+            Some(Target::Run { run_id }) => {
+                let id = appended.event.id;
+                addressed.push((id, run_id));
+                let reason = format!("run {run_id}, which it was for, is unknown or has ended");
+                ignored.push((id, reason));
+            }
             None => match_triggers(&active, (event, appended), &mut starts, &mut ignored),
         }
     }
@@ -205,7 +243,16 @@ async fn decide(
                 .map(|slot| (shared.session.next_claim_id(), slot));
         }
     }
-    (starts, ignored)
+    let routing = Routing {
+        session: shared.session.id(),
+        events: batch.iter().map(|appended| appended.event.id).collect(),
+        runs: starts.iter().map(|start| new_run(start, batch)).collect(),
+        ignored,
+        listening: shared.listening.load(Ordering::Acquire),
+        heard: Vec::new(),
+        addressed,
+    };
+    Decided { routing, starts }
 }
 
 fn match_triggers(

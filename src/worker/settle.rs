@@ -7,10 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::Instant;
 
-use super::append::chain;
+use super::append::{Appended, chain};
 use super::execute::Lease;
-use super::{Endings, Metrics};
+use super::mail::Addressees;
+use super::spacing::Spacing;
+use super::timers::Timers;
+use super::{Config, Endings, Metrics};
+use crate::fault_point;
 use crate::id::Id;
 use crate::store::{self, Link, Next, Settlement};
 
@@ -49,13 +54,14 @@ pub struct Settler {
 }
 
 /// What the settler's tasks take from.
-pub struct Queue(Mutex<mpsc::Receiver<Request>>);
+pub struct Queue(Mutex<(mpsc::Receiver<Request>, Spacing)>);
 
 /// Makes the two ends of the settler's queue.
 #[must_use]
-pub fn channel() -> (Settler, Queue) {
+pub fn channel(config: &Config) -> (Settler, Queue) {
     let (queue, requests) = mpsc::channel(QUEUE_RUNS_MAX);
-    (Settler { queue }, Queue(Mutex::new(requests)))
+    let spacing = Spacing::new(config.batch_spacing_ms);
+    (Settler { queue }, Queue(Mutex::new((requests, spacing))))
 }
 
 impl Settler {
@@ -79,36 +85,87 @@ impl Settler {
     }
 }
 
+/// Whom a settler tells what has become durable.
+pub struct After {
+    /// Those who wait for a run to end.
+    pub endings: Arc<Endings>,
+    /// Those who wake runs at their time.
+    pub timers: Arc<Timers>,
+    /// What to count.
+    pub metrics: Arc<Metrics>,
+    /// Those who wake runs that have mail.
+    pub addressees: Arc<Addressees>,
+    /// The router, for events that runs have published.
+    pub router: mpsc::Sender<Appended>,
+}
+
+impl After {
+    /// What a run has exchanged is durable. The settlement by which it went to wait did not see
+    /// mail that was being written meanwhile, so somebody must look again.
+    fn exchanged(&self, settlement: &mut Settlement) {
+        let Some(exchange) = settlement.exchange.take() else {
+            return;
+        };
+        let waits = matches!(settlement.next, Next::Wait { .. });
+        let waiting = (waits && !exchange.listens.is_empty()).then_some(settlement.run_id);
+        let addressees = exchange.mail.iter().map(|mail| mail.run_id);
+        self.addressees.tell(addressees.chain(waiting));
+        for new in exchange.events {
+            self.metrics.appended.inc();
+            let appended = Appended {
+                event: new.event,
+                target: new.target,
+                received_at: Instant::now(),
+            };
+            if self.router.try_send(appended).is_err() {
+                // The inbox row remains; the router reads it back when it has caught up.
+                self.metrics.handoffs_skipped.inc();
+            }
+        }
+    }
+}
+
 /// Runs one settler task until every [`Settler`] is gone.
-pub async fn run(queue: Arc<Queue>, mut link: Link, endings: Arc<Endings>, metrics: Arc<Metrics>) {
+pub async fn run(queue: Arc<Queue>, mut link: Link, after: After) {
     let mut batch = Vec::with_capacity(BATCH_RUNS_MAX);
     loop {
         let taken = {
-            let mut requests = queue.0.lock().await;
-            requests.recv_many(&mut batch, BATCH_RUNS_MAX).await
+            let (requests, spacing) = &mut *queue.0.lock().await;
+            spacing.wait(requests.len(), BATCH_RUNS_MAX).await;
+            let taken = requests.recv_many(&mut batch, BATCH_RUNS_MAX).await;
+            spacing.begun(taken);
+            taken
         };
         if taken == 0 {
             return;
         }
-        metrics.settle_batch_runs.observe(taken as f64);
+        after.metrics.settle_batch_runs.observe(taken as f64);
         let mut settlements = Vec::with_capacity(taken);
         let mut waiting = Vec::with_capacity(taken);
         for request in batch.drain(..) {
             settlements.push(request.settlement);
             waiting.push((request.lease, request.settled));
         }
+        fault_point::pass("settle");
         let lost = settle(&mut link, &settlements).await;
-        for (settlement, (lease, settled)) in settlements.iter().zip(waiting) {
+        fault_point::pass("settled");
+        for (settlement, (lease, settled)) in settlements.iter_mut().zip(waiting) {
             let kept = !lost.contains(&settlement.run_id);
             if !kept {
-                metrics.fenced.inc();
+                after.metrics.fenced.inc();
+            }
+            if kept {
+                after.exchanged(settlement);
             }
             drop(lease);
             if let Some(settled) = settled {
                 let _gone = settled.send(kept);
             }
-            if matches!(settlement.next, Next::Ended { .. }) {
-                endings.ended(settlement.run_id);
+            match settlement.next {
+                Next::Ended { .. } => after.endings.ended(settlement.run_id),
+                // Not before the row is there: whoever looks for it earlier looks in vain.
+                Next::Wait { due_at } => after.timers.expect(due_at),
+                Next::Keep | Next::Ready { .. } => {}
             }
         }
     }

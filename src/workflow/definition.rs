@@ -1,10 +1,15 @@
 //! What a checked workflow is made of. Built only by `workflow::parse`, so whatever exists here is
 //! valid: expressions are compiled, names resolved, durations known.
 
+mod oauth2;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::expression::{Expression, Template, Value};
+
+pub use oauth2::{ClientAuthentication, OAuth2, TOKEN_PATH_DEFAULT, TokenEncoding, token_uri};
 
 /// A checked, compiled workflow.
 #[derive(Debug)]
@@ -21,6 +26,8 @@ pub struct Definition {
     pub schedule: Option<Schedule>,
     /// Names of `use.secrets`.
     pub secrets: Vec<String>,
+    /// `use.functions`, by name.
+    pub functions: BTreeMap<String, Arc<Task>>,
     /// The top-level `do`.
     pub tasks: TaskList,
     /// The whole document as data: `$workflow.definition`.
@@ -182,6 +189,8 @@ pub enum Kind {
     For(Box<For>),
     /// `fork`.
     Fork(Fork),
+    /// `call` of a function.
+    Function(Box<FunctionCall>),
     /// `raise`.
     Raise(Box<Raise>),
     /// `set`.
@@ -294,6 +303,17 @@ pub struct For {
     pub condition: Option<Expression>,
     /// The body.
     pub body: TaskList,
+    /// `metadata.parallel`: iterations run side by side.
+    pub parallel: Option<Parallel>,
+}
+
+/// How the iterations of a `for` run side by side.
+#[derive(Debug)]
+pub struct Parallel {
+    /// Iterations that are open at once at most, from 1.
+    pub width: usize,
+    /// The body as a task of its own, with the reference of the `for`.
+    pub iteration: Arc<Task>,
 }
 
 /// `fork`.
@@ -326,6 +346,19 @@ pub struct HttpCall {
     pub redirect: bool,
     /// Whether a `try` around this call has a retry policy of its own, so that the destination's
     /// does not apply (one layer retries).
+    pub retried: bool,
+}
+
+/// `call` of a function of `use.functions`.
+#[derive(Debug)]
+pub struct FunctionCall {
+    /// Its name; it is there.
+    pub name: String,
+    /// `with`: its raw input; the task's input where absent.
+    pub arguments: Option<Template>,
+    /// The component of iteration paths that tells this call from others of the same function.
+    pub site: String,
+    /// As [`HttpCall::retried`], for all calls inside.
     pub retried: bool,
 }
 
@@ -364,9 +397,18 @@ pub enum Authentication {
         /// The token.
         token: Template,
     },
-    /// `{basic|bearer: {use: secret}}`: an object secret with the scheme's members.
+    /// RFC 7616.
+    Digest {
+        /// User name.
+        username: Template,
+        /// Password.
+        password: Template,
+    },
+    /// RFC 6749: a token is asked for first.
+    OAuth2(Box<OAuth2>),
+    /// `{<scheme>: {use: secret}}`: an object secret with the scheme's members.
     Secret {
-        /// `basic` or `bearer`.
+        /// `basic`, `bearer`, `digest` or `oauth2`.
         scheme: String,
         /// Name of the secret.
         name: String,

@@ -1,0 +1,218 @@
+//! The tasks of a run: found by replaying its journal, as the worker does, but with a record each.
+//!
+//! The journal is read a part at a time and a page of records is kept, so what a run of a hundred
+//! thousand tasks costs in memory is a page.
+
+use std::sync::Arc;
+
+use axum::extract::{self, Path};
+use axum::response::Response;
+use http::Uri;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::access::{Allowed, ReadRuns};
+use super::pages::{self, Query};
+use super::routes::{About, Routes};
+use super::{Error, State, runs};
+use crate::problem::Problem;
+use crate::run::{Attempt, Change, Entry, Record, Run, Surroundings, entry};
+use crate::store::runs::{Status, StoredRun};
+use crate::worker::route;
+
+/// Journal rows in memory at once.
+const ROWS_MAX: u16 = 64;
+
+/// One execution of a task.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ShownTask {
+    reference: Arc<str>,
+    name: String,
+    iteration: String,
+    attempt: u32,
+    status: &'static str,
+    started_at: Timestamp,
+    ended_at: Option<Timestamp>,
+    input: Option<Box<RawValue>>,
+    output: Option<Box<RawValue>>,
+    error: Option<Problem>,
+    attempts: Vec<ShownAttempt>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownAttempt {
+    number: u32,
+    started_at: Timestamp,
+    duration_ms: u32,
+    status: Option<u16>,
+    error: Option<Problem>,
+}
+
+/// What a replayed run says of itself.
+pub(super) struct Told {
+    /// Raw input of the workflow.
+    pub(super) input: Option<Box<RawValue>>,
+    /// A page of its tasks, in the order they began.
+    pub(super) tasks: Vec<ShownTask>,
+    /// How many tasks stand before the next page, where there is one.
+    pub(super) next: Option<usize>,
+    /// Why there are none.
+    pub(super) missing: Option<String>,
+}
+
+/// Adds the routes of this file.
+#[must_use]
+pub fn routes(routes: Routes) -> Routes {
+    routes.add(
+        "get /runs/{id}/tasks",
+        list,
+        About {
+            summary: "List the tasks a run has executed, in the order they began",
+            query: &[
+                (
+                    "after",
+                    "How many tasks to leave out: those of the pages before",
+                ),
+                pages::LIMIT,
+            ],
+            request: None,
+            answers: &[(200, Some("[Task]"))],
+            problems: &[400, 404],
+        },
+    )
+}
+
+async fn list(
+    _: Allowed<ReadRuns>,
+    extract::State(state): extract::State<State>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Response, Error> {
+    let query = Query::new(&uri, &["after", "limit"])?;
+    let (after, limit) = (query.parse("after")?.unwrap_or(0), query.limit()?);
+    let stored = state.store.run(runs::run_id(&id)?).await?;
+    let stored = stored.ok_or_else(runs::unknown)?;
+    let told = told(&state, &stored, (after, usize::from(limit))).await?;
+    let json = serde_json::to_vec(&told.tasks).map_err(|error| Error::Internal(error.into()))?;
+    let json = (state.redactor)().redact_json(json);
+    Ok(query.page_of(json, told.next.map(|next| next.to_string())))
+}
+
+/// Replays a run, keeping the tasks of a page: how many stand before it, and how many it has.
+///
+/// # Errors
+/// Where the database is away.
+pub(super) async fn told(
+    state: &State,
+    stored: &StoredRun,
+    (after, most): (usize, usize),
+) -> Result<Told, Error> {
+    let missing = |input, why: Option<&str>| Told {
+        input,
+        tasks: Vec::new(),
+        next: None,
+        missing: why.map(str::to_owned),
+    };
+    let (definitions, workflow_id) = (Arc::clone(&state.definitions), stored.line.workflow_id);
+    // It may be read anew, which needs the same stacks as replaying it.
+    let read = state
+        .work
+        .spawn(async move { definitions.workflow(workflow_id).await });
+    let definition = read
+        .await
+        .map_err(|failure| Error::Internal(failure.into()))??;
+    let Some(definition) = definition else {
+        let why = "this version of the server cannot read the workflow";
+        return Ok(missing(None, Some(why)));
+    };
+    let surroundings = Surroundings {
+        tasks_max: state.tasks_max,
+        id: stored.line.id,
+        environment: Arc::clone(&state.environment),
+        secrets: Arc::clone(&state.secrets),
+    };
+    let pending = stored.line.status == Status::Pending;
+    let (event, addressed) = (stored.event.event.clone(), stored.event.target.is_some());
+    let at = runs::made_at(stored.line.id);
+    let (mut run, input) = state
+        .work(move || {
+            let input = route::input(&event, addressed, &definition);
+            let shown = raw(&input.to_json());
+            let run = Run::new(definition, Arc::new(surroundings));
+            let mut run = run.recorded_within(after, most);
+            if !pending {
+                let change = Change::Started { input };
+                run.apply(Entry { at, change });
+            }
+            (run, shown)
+        })
+        .await?;
+    if pending {
+        // Replaying would show what it is going to do, as if it had been done.
+        return Ok(missing(input, None));
+    }
+    let mut from = 0;
+    loop {
+        let rows = state.store.journal(stored.line.id, from, ROWS_MAX).await?;
+        let Some((last, _)) = rows.last() else { break };
+        from = last.saturating_add(1);
+        let applied = state.work(move || {
+            for (_, row) in &rows {
+                entry::decode(row)?
+                    .into_iter()
+                    .for_each(|entry| run.apply(entry));
+            }
+            Ok::<_, entry::DecodeError>(run)
+        });
+        run = match applied.await? {
+            Ok(run) => run,
+            Err(error) => return Ok(missing(input, Some(&error.to_string()))),
+        };
+    }
+    let end = after.saturating_add(most);
+    let next = (run.records_begun() > end).then_some(end);
+    let tasks = state.work(move || run.records().iter().map(task).collect());
+    Ok(Told {
+        input,
+        tasks: tasks.await?,
+        next,
+        missing: None,
+    })
+}
+
+fn task(record: &Record) -> ShownTask {
+    ShownTask {
+        reference: Arc::clone(&record.reference),
+        name: record.name.clone(),
+        iteration: record.iteration.clone(),
+        attempt: record.attempt,
+        status: record.status,
+        started_at: record.started_at,
+        ended_at: record.ended_at,
+        input: raw(&record.input.to_json()),
+        output: record
+            .output
+            .as_ref()
+            .and_then(|output| raw(&output.to_json())),
+        error: record.error.clone(),
+        attempts: record.attempts.iter().map(attempt).collect(),
+    }
+}
+
+fn attempt(attempt: &Attempt) -> ShownAttempt {
+    ShownAttempt {
+        number: attempt.number,
+        started_at: attempt.started_at,
+        duration_ms: attempt.duration_ms,
+        status: attempt.status,
+        error: attempt.error.clone(),
+    }
+}
+
+/// JSON that is already written, checked.
+pub(super) fn raw(json: &[u8]) -> Option<Box<RawValue>> {
+    serde_json::from_slice(json).ok()
+}
