@@ -17,6 +17,7 @@ pub mod keys;
 pub mod ledger;
 pub mod openapi;
 pub mod pages;
+pub mod rejections;
 pub mod routes;
 pub mod runs;
 pub mod schedules;
@@ -36,6 +37,7 @@ use serde::Deserialize;
 use crate::run;
 use crate::secret::{Keyring, Redactor};
 use crate::store::{self, Store};
+use crate::webhook::rejected::Rejected;
 use crate::worker::{Appender, Definitions, Endings};
 
 pub use error::Error;
@@ -92,6 +94,8 @@ pub struct Parts {
     pub fetch: documents::Fetch,
     /// Makes this node see a change at once; the others notice the raised revision.
     pub reload: Reload,
+    /// Deliveries that were refused.
+    pub rejected: Arc<Rejected>,
     /// What this node's door has counted.
     pub door: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
     /// The `worker.tasks_max` that runs are held to: replaying must end where living does.
@@ -161,6 +165,7 @@ pub fn routes() -> routes::Routes {
     let routes = secrets::routes(routes);
     let routes = bundles::routes(routes);
     let routes = keys::routes(routes);
+    let routes = rejections::routes(routes);
     let routes = ledger::routes(routes);
     openapi::routes(routes)
 }

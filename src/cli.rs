@@ -39,12 +39,12 @@ enum Command {
     Apply(apply::Apply),
     /// Check definitions and tests of workflows without running anything; for CI.
     Check(check::Check),
+    /// Show how to register a source; check the catalogue of senders against test vectors.
+    Sources(sources::SourcesCommand),
     /// Test workflows with scripted answers and a clock of their own; for CI.
     Test(test::Test),
     /// Run a workflow once in memory, against the real destinations, and show its timeline.
     Run(run::Run),
-    /// Check the catalogue of senders against test vectors.
-    Sources(sources::SourcesCommand),
     /// Make, list and revoke API keys.
     Keys(keys::Keys),
     /// Bring the database to this version's schema, then end.
@@ -133,10 +133,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(serve) => serve.run().await,
         Command::Demo(demo) => demo.run().await,
         Command::Apply(apply) => apply.run().await,
+        Command::Sources(sources) => sources.run().await,
         Command::Check(check) => check.run().await,
         Command::Test(test) => test.run().await,
         Command::Run(run) => run.run().await,
-        Command::Sources(sources) => sources.run(),
         Command::Keys(keys) => keys.run().await,
         Command::Migrate(common) => serve::migrate(&common).await,
         Command::Healthcheck(remote) => remote.healthcheck().await,

@@ -28,7 +28,7 @@ use crate::secret::{Keyring, Secrets};
 use crate::store::Store;
 use crate::store::managed::Managed;
 use crate::telemetry::Registry;
-use crate::webhook::{self, Counters, Documents, Sources};
+use crate::webhook::{self, Counters, Documents, Rejected, Sources};
 use crate::worker::{self, Definitions, Roles, Worker};
 use crate::{api, telemetry};
 
@@ -78,6 +78,10 @@ pub struct World {
     pub keyring: Arc<Keyring>,
     /// The loops.
     pub worker: Worker,
+    /// What senders publish.
+    pub documents: Arc<Documents>,
+    /// Deliveries that were refused.
+    pub rejected: Arc<Rejected>,
     /// What the door has received.
     pub counters: Arc<Counters>,
     /// Name of the environment.
@@ -231,10 +235,23 @@ impl World {
             node: node_name(),
         };
         let worker = Worker::start(parts, &settings.worker, options.roles, work).await;
+        let sources = Arc::new(Sources::new(Arc::clone(&secrets)));
+        let documents = Arc::new(Documents::new(Arc::clone(&destinations)));
+        let kept = webhook::rejected::Parts {
+            store: store.clone(),
+            keyring: Arc::clone(&keyring),
+            environment: Arc::clone(&environment),
+            sources: Arc::clone(&sources),
+            documents: Arc::clone(&documents),
+            appender: worker.appender.clone(),
+        };
+        let queue = webhook::rejected::Queue::new(prometheus)?;
         Ok(Self {
+            documents,
+            rejected: Rejected::start(kept, queue),
             store,
             definitions,
-            sources: Arc::new(Sources::new(Arc::clone(&secrets))),
+            sources,
             destinations,
             secrets,
             keyring,
@@ -309,7 +326,8 @@ fn routes(
         sources: Arc::clone(&world.sources),
         appender: world.worker.appender.clone(),
         counters: Arc::clone(&world.counters),
-        documents: Arc::new(Documents::new(Arc::clone(&world.destinations))),
+        documents: Arc::clone(&world.documents),
+        rejected: Arc::clone(&world.rejected),
         capture: reload::capture(world),
         config: settings.webhook.clone(),
     };

@@ -34,6 +34,7 @@ pub mod destinations;
 pub mod events;
 pub mod gates;
 pub mod ledger;
+pub mod rejections;
 pub mod revision;
 pub mod runs;
 pub mod schedules;

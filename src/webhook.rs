@@ -6,8 +6,10 @@
 //! 503 that asks the sender to come again (RELIABILITY A7).
 
 pub mod admission;
+pub mod cloudevents;
 pub mod counters;
 pub mod documents;
+pub mod rejected;
 pub mod source;
 
 use std::sync::Arc;
@@ -34,6 +36,7 @@ use crate::worker::{Appender, Unavailable};
 pub use admission::{Admission, Admitted};
 pub use counters::{Counters, Rejection};
 pub use documents::Documents;
+pub use rejected::Rejected;
 pub use source::{Source, Sources};
 
 /// Events of one batch that wait for their commit at once. They go in in order.
@@ -64,6 +67,8 @@ pub struct Door {
     pub counters: Arc<Counters>,
     /// What senders publish.
     pub documents: Arc<Documents>,
+    /// Where refused deliveries are kept.
+    pub rejected: Arc<Rejected>,
     /// Where a secret goes that a sender sends.
     pub capture: Arc<Capture>,
     /// Limits.
@@ -193,11 +198,17 @@ async fn take(
         pretend(&delivery);
         return Err(Refusal::Rejected(Rejection::UnknownSource));
     };
+    let gate = source.gate(&delivery);
+    gate.map_err(Refusal::Rejected)?;
     let admitted = admit(door, source, &delivery).await;
-    let admitted = admitted.map_err(Refusal::Rejected)?;
-    fault_point::pass("verified");
-    match admitted {
+    if let Err(Rejection::Signature(cause)) = &admitted
+        && *cause != Cause::KeyUnavailable
+    {
+        door.rejected.keep(&source.name, *cause, &delivery);
+    }
+    match admitted.map_err(Refusal::Rejected)? {
         Admitted::Event(new) => {
+            fault_point::pass("verified");
             let receipt = door
                 .appender
                 .append(*new)
@@ -338,8 +349,16 @@ fn reject(rejection: Rejection, quiet: bool) -> Response {
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "send the body without Content-Encoding",
         ),
+        Rejection::Method => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            "the source takes no such method",
+        ),
+        Rejection::ContentType => (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "the source takes no such media type",
+        ),
         // One answer for all: a stranger learns nothing of what exists or how close he came.
-        Rejection::UnknownSource | Rejection::Signature(_) => (
+        Rejection::UnknownSource | Rejection::PathToken | Rejection::Signature(_) => (
             StatusCode::UNAUTHORIZED,
             "the delivery could not be verified",
         ),

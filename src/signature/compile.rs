@@ -15,6 +15,7 @@ use super::tree::Tree;
 use super::{Parts, Scheme};
 use crate::workflow::document::Place;
 pub use leaf::TOLERANCE_S_MAX;
+pub(super) use reply::acknowledgement;
 use words::{all, filled};
 
 /// How deep trees may nest.

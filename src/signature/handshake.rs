@@ -10,11 +10,13 @@ use http::{HeaderName, HeaderValue};
 use regex::Regex;
 
 use super::check::Check;
+use super::compile::acknowledgement;
 use super::key::value_in_round;
 use super::pointer::Found;
 use super::template::{Scope, Template};
 use super::view::View;
 use super::{Cause, Keys};
+use crate::workflow::document::Place;
 
 /// Longest text that is echoed, in bytes; a longer challenge is no handshake.
 const ANSWER_BYTES_MAX: usize = 4_096;
@@ -37,6 +39,14 @@ pub struct Response {
 
 /// The answer a sender wants once its events are committed.
 pub type Acknowledgement = Response;
+
+impl Response {
+    /// Reads a literal answer: `status`, `contentType`, `body`. None where a fault was noted.
+    #[must_use]
+    pub fn read(place: &Place<'_>) -> Option<Self> {
+        acknowledgement(place)
+    }
+}
 
 /// What a handshake asks for beside its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

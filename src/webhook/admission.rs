@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderName, StatusCode, header};
 use secrecy::ExposeSecret;
 
+use super::cloudevents::{self, Cloud};
 use super::documents::Held;
 use super::{Rejection, Source};
 use crate::event::{DedupeKey, Event};
@@ -18,6 +20,9 @@ use crate::id::Id;
 use crate::secret::{REDACTED, Secrets};
 use crate::signature::{self, Action, Cause, Delivery, Facts, Keys, Received};
 use crate::store::NewEvent;
+
+/// The provider whose deliveries are CloudEvents; their types are the events' own.
+const CLOUD_EVENTS: &str = "cloudevents";
 
 /// A source with what resolves its secrets.
 pub struct Admission {
@@ -95,6 +100,46 @@ impl Admission {
         }
     }
 
+    /// What a delivery must have before it is looked at: the token in its path first, so that
+    /// nothing else is told to whoever does not know it.
+    ///
+    /// # Errors
+    /// What it lacks.
+    pub fn gate(&self, delivery: &Delivery<'_>) -> Result<(), Rejection> {
+        let source = &self.source;
+        if let Some(reference) = &source.path_token {
+            let path = delivery
+                .path_and_query
+                .split('?')
+                .next()
+                .unwrap_or_default();
+            let given = path.split('/').nth(3).unwrap_or_default();
+            let token = self
+                .secrets
+                .resolve(reference)
+                .ok_or(Rejection::PathToken)?;
+            let token = token.expose_secret().trim();
+            let same = verify_slices_are_equal(token.as_bytes(), given.as_bytes());
+            if token.is_empty() || same.is_err() {
+                return Err(Rejection::PathToken);
+            }
+        }
+        let method = delivery.method.as_str();
+        if !source.methods.is_empty() && !source.methods.iter().any(|known| known == method) {
+            return Err(Rejection::Method);
+        }
+        let media = text(delivery.headers.get(header::CONTENT_TYPE)).unwrap_or_default();
+        let essence = media.split(';').next().unwrap_or_default().trim();
+        let known = |known: &String| known.eq_ignore_ascii_case(essence);
+        if !source.content_types.is_empty()
+            && !delivery.body.is_empty()
+            && !source.content_types.iter().any(known)
+        {
+            return Err(Rejection::ContentType);
+        }
+        Ok(())
+    }
+
     /// Verifies a delivery and makes the events of it.
     ///
     /// # Errors
@@ -119,6 +164,9 @@ impl Admission {
                 action,
             } => Ok(Admitted::Handshake(response(answer), action)),
             Received::Event { facts, .. } => {
+                if let Some(events) = self.cloud_events(delivery) {
+                    return Ok(Admitted::Batch(events));
+                }
                 let body = delivery.body.clone();
                 Ok(Admitted::Event(Box::new(self.event(
                     delivery,
@@ -138,7 +186,9 @@ impl Admission {
     /// The answer this sender wants for a stored event, where it wants a literal one.
     #[must_use]
     pub fn acknowledgement(&self) -> Option<Response> {
-        self.source.scheme.acknowledgement().cloned().map(response)
+        let own = self.source.response.as_ref();
+        let answer = own.or_else(|| self.source.scheme.acknowledgement());
+        answer.cloned().map(response)
     }
 
     /// The name in the database under which a secret that is sent may be kept: only while the
@@ -160,6 +210,37 @@ impl Admission {
         self.source.registration_pending
             && self.capture_name(secret).is_some()
             && self.values(secret).is_empty()
+    }
+
+    /// The events of a delivery that is CloudEvents, where the source says that it sends them.
+    fn cloud_events(&self, delivery: &Delivery<'_>) -> Option<Vec<NewEvent>> {
+        if self.source.provider.as_deref() != Some(CLOUD_EVENTS) {
+            return None;
+        }
+        let events = cloudevents::read(delivery.headers, delivery.body)?;
+        let source = format!("/hooks/{}", self.source.name);
+        let new = |cloud: Cloud| {
+            let id = format!("{}+{}", cloud.source, cloud.id);
+            let mut attributes = cloud.attributes;
+            // Ours says where the event came in; a sender cannot pass for another source.
+            attributes.insert("origin".to_owned(), cloud.source);
+            NewEvent {
+                key: DedupeKey::new(&source, &id),
+                event: Event {
+                    id: Id::generate(),
+                    event_id: cloud.id,
+                    kind: cloud.kind,
+                    source: source.clone(),
+                    attributes,
+                    content_type: cloud.content_type,
+                    headers: self.source.headers(delivery),
+                    body: cloud.data,
+                },
+                window_days: self.source.window_days,
+                target: None,
+            }
+        };
+        Some(events.into_iter().map(new).collect())
     }
 
     /// `place` is that of an element in its batch.

@@ -13,7 +13,7 @@ use http::HeaderName;
 use super::Admission;
 use crate::call::reference::reference;
 use crate::secret::{Reference, Secrets};
-use crate::signature::{Parts, Scheme, TOLERANCE_S_MAX};
+use crate::signature::{Acknowledgement, Parts, Scheme, TOLERANCE_S_MAX};
 use crate::store::WINDOW_DAYS_MAX;
 use crate::workflow::document::{self, Content, Fault, Faults, Object, Place};
 
@@ -38,6 +38,14 @@ pub struct Source {
     pub(super) scheme: Scheme,
     pub(super) secrets: Vec<(String, Vec<Reference>)>,
     pub(super) parameters: Vec<(String, Vec<String>)>,
+    /// What the path must have after the source's name, where the endpoint is to be unguessable.
+    pub(super) path_token: Option<Reference>,
+    /// The methods taken; all where none is named.
+    pub(super) methods: Vec<String>,
+    /// The media types taken; all where none is named.
+    pub(super) content_types: Vec<String>,
+    /// The answer for stored events, in place of the provider's.
+    pub(super) response: Option<Acknowledgement>,
     /// Whether the sender may still send its secret.
     pub(super) registration_pending: bool,
     pub(super) window_days: u16,
@@ -82,6 +90,12 @@ impl Source {
     #[must_use]
     pub const fn is_quiet(&self) -> bool {
         self.scheme.is_quiet()
+    }
+
+    /// Whether the endpoint has a token in its path.
+    #[must_use]
+    pub const fn has_path_token(&self) -> bool {
+        self.path_token.is_some()
     }
 
     /// The public URL of a request: as registered, with what the sender appended to its path and
@@ -134,6 +148,12 @@ fn read(object: Object<'_>) -> Option<Source> {
     let pending = object.optional("registration");
     let pending = pending.is_some_and(|place| place.one_of(&["pending"]).is_some());
     let tolerance = tolerance(&object);
+    let path_token = object.optional("pathToken");
+    let path_token = path_token.and_then(|place| reference(&place));
+    let methods = texts(&object, "methods");
+    let content_types = texts(&object, "contentTypes");
+    let response = object.optional("response");
+    let response = response.and_then(|place| Acknowledgement::read(&place));
     object.finish();
     let (name, scheme) = (name?, scheme?);
     let scheme = match tolerance {
@@ -149,10 +169,33 @@ fn read(object: Object<'_>) -> Option<Source> {
         scheme,
         secrets,
         parameters,
+        path_token,
+        methods: methods
+            .iter()
+            .map(|text| text.to_ascii_uppercase())
+            .collect(),
+        content_types: content_types
+            .iter()
+            .map(|text| text.to_ascii_lowercase())
+            .collect(),
+        response,
         registration_pending: pending,
         window_days,
         masked,
     })
+}
+
+/// A list of texts, or one.
+fn texts(object: &Object<'_>, name: &'static str) -> Vec<String> {
+    let Some(place) = object.optional(name) else {
+        return Vec::new();
+    };
+    let places = match place.node().content {
+        Content::Array(_) => place.array().unwrap_or_default(),
+        _ => vec![place],
+    };
+    let texts = places.iter().filter_map(Place::string);
+    texts.map(str::to_owned).collect()
 }
 
 /// `tolerance`: how far a delivery's time may be from now, in place of what the provider says.
@@ -332,8 +375,8 @@ fn secrets(object: &Object<'_>, scheme: Option<&Scheme>) -> Vec<(String, Vec<Ref
             }
         }
     }
-    let needed = scheme.is_verifying() && !scheme.secret_names().is_empty();
-    if secrets.is_empty() && needed && !object.has("parameters") {
+    let needed = scheme.is_verifying() && !scheme.needs_documents();
+    if secrets.is_empty() && needed {
         object.place().fault_with(
             "the source has no secret to verify with",
             "add `secret: { env: NAME }`, `{ file: PATH }` or `{ secret: name }`",

@@ -44,6 +44,7 @@ mod schedule_runs;
 mod schedules;
 mod run_parallel;
 mod secrets;
+mod senders;
 mod signatures;
 mod simulate;
 mod store_append;

@@ -38,6 +38,24 @@ fn every_provider_but_one_has_a_vector() {
 }
 
 #[test]
+fn the_table_of_providers_is_the_catalogue() {
+    let page = include_str!("../../docs/sources.md");
+    for name in Scheme::providers() {
+        let about = Scheme::about(name).expect("an entry");
+        let names = |named: &[(String, String)]| match named {
+            [] => "–".to_owned(),
+            named => {
+                let names: Vec<_> = named.iter().map(|(name, _)| format!("`{name}`")).collect();
+                names.join(", ")
+            }
+        };
+        let (secrets, parameters) = (names(&about.secrets), names(&about.parameters));
+        let row = format!("| `{name}` | {} | {secrets} | {parameters} |", about.title);
+        assert!(page.contains(&row), "docs/sources.md lacks: {row}");
+    }
+}
+
+#[test]
 fn the_command_tells_failures_and_ends_with_them() {
     let dir = tempfile();
     let good = dir.join("good.json");

@@ -47,7 +47,7 @@ fn handshake(place: &Place<'_>, names: &mut Names) -> Option<Handshake> {
 }
 
 /// Reads `acknowledge:`, whose body is literal.
-pub(super) fn acknowledgement(place: &Place<'_>) -> Option<Acknowledgement> {
+pub fn acknowledgement(place: &Place<'_>) -> Option<Acknowledgement> {
     let object = place.object()?;
     let (status, content_type) = head(&object);
     let body = match object.optional("body") {
