@@ -23,7 +23,7 @@ use crate::workflow::Definition;
 use crate::workflow::definition::{Gather, Gathering};
 
 /// CloudEvents `type` of the event that stands for gathered ones.
-const GATHERED: &str = "io.hookwright.events.gathered.v1";
+const BATCHED: &str = "io.hookwright.events.batched.v1";
 
 /// Longest pause between two looks.
 const LOOK_PERIOD: Duration = Duration::from_millis(500);
@@ -223,7 +223,7 @@ async fn take(
             "/api/v1/workflows/{}/{}/{}",
             document.namespace, document.name, document.version
         ),
-        kind: GATHERED,
+        kind: BATCHED,
         input: Value::array(input).to_json(),
         run_id: id.counterpart(),
         events_max: events_max.min(i32::MAX.unsigned_abs()),

@@ -178,8 +178,10 @@ async fn a_singleton_turns_others_away_and_says_so() {
 async fn those_who_wait_come_in_by_priority_then_age() {
     let world = World::start().await;
     let text = workflow("{concurrency: {limit: 1}, priority: .rank}");
+    let text = text.replace("{milliseconds: 300}", "'${ .hold // \"PT0.05S\" }'");
     world.workflow(&text).await;
-    let first = start(&world.client, &json!({"rank": 0})).await;
+    // Long enough for the others to arrive on a busy machine.
+    let first = start(&world.client, &json!({"rank": 0, "hold": "PT6S"})).await;
     until("it runs", async || {
         let running = number(
             &world.database,
@@ -193,6 +195,11 @@ async fn those_who_wait_come_in_by_priority_then_age() {
     for rank in [0, 7, 7, -3] {
         waiting.push(start(&world.client, &json!({"rank": rank})).await);
     }
+    until("all of them wait", async || {
+        let waiting = number(&world.database, "select sum(waiting)::bigint from gates").await;
+        (waiting == 4).then_some(())
+    })
+    .await;
     let [plain, high, also_high, low] = &waiting[..] else {
         unreachable!("four were started");
     };
