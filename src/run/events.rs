@@ -1,7 +1,7 @@
 //! What a run hears and tells: the events it listens for, and those it has emitted.
 
 use super::entry::Received;
-use super::frame::{Frame, FrameId};
+use super::frame::FrameId;
 use super::{Listening, Run, task};
 use crate::event::Event;
 
@@ -26,8 +26,10 @@ impl Run {
         if self.listens == 0 || self.end.is_some() {
             return None;
         }
-        let hears = |frame: &Box<Frame>| task::listen::hears(self, frame, event);
-        self.frames.values().filter_map(hears).max()
+        let frames = self.frames.values();
+        frames
+            .filter_map(|frame| task::listen::hears(self, frame, event))
+            .max()
     }
 
     /// The events that the run has emitted since they were last taken.

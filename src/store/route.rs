@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::append::storable;
@@ -202,21 +203,7 @@ impl Link {
                 .bind(groups.map(|(_, id)| id.uuid()).collect::<Vec<_>>())
                 .bind(filters.collect::<Vec<_>>());
         }
-        let rows = self.rows(query).await?;
-        let mut routed = Routed::default();
-        let mut gone = HashSet::new();
-        for row in &rows {
-            match row.try_get::<i16, _>(0)? {
-                0 => {
-                    gone.insert(row.try_get::<Uuid, _>(1)?);
-                }
-                1 => routed.stale = true,
-                _ => routed.told.push(row.try_get::<Uuid, _>(1)?.into()),
-            }
-        }
-        let events = batch.events.iter().copied();
-        routed.elsewhere = events.filter(|id| !gone.contains(&id.uuid())).collect();
-        Ok(routed)
+        read(&self.rows(query).await?, &batch.events)
     }
 
     /// Inbox rows older than `older_than`, with their events, oldest first; at most `limit`.
@@ -239,4 +226,22 @@ impl Link {
             .map(|row| read_event(row, 0).map(|(event, target)| Unrouted { event, target }))
             .collect()
     }
+}
+
+/// What became of a batch: its rows say what kind of thing each id is.
+fn read(rows: &[PgRow], events: &[Id]) -> Result<Routed, Error> {
+    let mut routed = Routed::default();
+    let mut gone = HashSet::new();
+    for row in rows {
+        match row.try_get::<i16, _>(0)? {
+            0 => {
+                gone.insert(row.try_get::<Uuid, _>(1)?);
+            }
+            1 => routed.stale = true,
+            _ => routed.told.push(row.try_get::<Uuid, _>(1)?.into()),
+        }
+    }
+    let events = events.iter().copied();
+    routed.elsewhere = events.filter(|id| !gone.contains(&id.uuid())).collect();
+    Ok(routed)
 }

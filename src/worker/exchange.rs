@@ -102,7 +102,8 @@ impl Ears {
     /// What the run listens for, where that must be settled: it has changed, or the run `waits`.
     pub fn settled(&mut self, run: &Run, waits: bool) -> Option<Listens> {
         let listens = self.listens(run);
-        if listens.keys == self.settled && !(waits && !listens.keys.is_empty()) {
+        let told_anyway = waits && !listens.keys.is_empty();
+        if listens.keys == self.settled && !told_anyway {
             return None;
         }
         self.settled.clone_from(&listens.keys);

@@ -220,7 +220,8 @@ fn json_conditions(
             conditions.push(Condition::Json(index, wanted));
         }
     }
-    let kinds: [(&'static str, fn(usize) -> Condition); 3] = [
+    type Make = fn(usize) -> Condition;
+    let kinds: [(&'static str, Make); 3] = [
         ("jsonPresent", |index| Condition::JsonPresent(index, true)),
         ("jsonAbsent", |index| Condition::JsonPresent(index, false)),
         ("jsonEmpty", Condition::JsonEmpty),
