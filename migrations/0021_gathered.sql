@@ -1,8 +1,4 @@
--- What runs publish, and what starts runs together.
-
--- The run that published an event. Only those rows are in the index.
-alter table events add column published_by uuid;
-create index events_published on events (id) where published_by is not null;
+-- What starts runs together.
 
 -- Events that a workflow has been given and that do not suffice to start it yet. Rows are never
 -- changed: the ones that a start uses are deleted with it, by whoever locks all of them. Those in

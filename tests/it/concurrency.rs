@@ -6,7 +6,7 @@ use hookwright::workflow::parse;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::postgres::database;
+use crate::postgres::{Database, database};
 use crate::store_append::{link, number};
 use crate::store_journey::{completed, runs, settlement};
 use crate::world::process::Plan;
@@ -275,22 +275,7 @@ async fn a_run_that_ended_with_its_node_leaves_and_a_higher_limit_lets_in() {
         number(&database, "select count(*) from ready where run_at > now()").await,
         2
     );
-    let letter = "insert into mail (run_id, id, kind, content) \
-                  select run_id, run_id, 1, '{}' from gate_runs where not entered limit 1";
-    sqlx::query(letter)
-        .execute(database.store.pool())
-        .await
-        .unwrap();
-    let round = database.store.look_over_gates(None).await.unwrap();
-    assert_eq!(
-        (round.left, round.woken),
-        (0, 1),
-        "who waits takes in what it is told"
-    );
-    assert_eq!(
-        number(&database, "select count(*) from ready where run_at > now()").await,
-        1
-    );
+    those_who_wait_take_in_mail(&database).await;
     sqlx::query("update gates set runs_max = 3")
         .execute(database.store.pool())
         .await
@@ -304,5 +289,24 @@ async fn a_run_that_ended_with_its_node_leaves_and_a_higher_limit_lets_in() {
     assert_eq!(
         number(&database, "select waiting::bigint from gates").await,
         0
+    );
+}
+
+async fn those_who_wait_take_in_mail(database: &Database) {
+    let letter = "insert into mail (run_id, id, kind, content) \
+                  select run_id, run_id, 1, '{}' from gate_runs where not entered limit 1";
+    sqlx::query(letter)
+        .execute(database.store.pool())
+        .await
+        .unwrap();
+    let round = database.store.look_over_gates(None).await.unwrap();
+    assert_eq!(
+        (round.left, round.woken),
+        (0, 1),
+        "who waits takes in what it is told"
+    );
+    assert_eq!(
+        number(database, "select count(*) from ready where run_at > now()").await,
+        1
     );
 }
