@@ -219,7 +219,7 @@ fn a_falsified_checkpoint_is_refused_as_a_whole() {
     let input = items(2);
     let checkpoint = begun(NESTED, &input).checkpoint().unwrap();
     let falsified: [(&str, Falsify); 14] = [
-        ("of form 2", |it| it["form"] = 2.into()),
+        ("of form 99", |it| it["form"] = 99.into()),
         ("missing field `now`", |it| {
             it.as_object_mut().unwrap().remove("now");
         }),

@@ -216,7 +216,8 @@ async fn events_are_gathered_until_a_condition_or_another_event() {
     world
         .workflow(&workflow(
             "closes",
-            "schedule: {read: data, on: {any: [{with: {type: n}}], until: {one: {with: {type: end}}}}}\n\
+            "schedule: {read: data, on: {any: [{with: {type: n}}], \
+                until: {one: {with: {type: end}}}}}\n\
              do: [{a: {set: '${ {all: .} }'}}]",
         ))
         .await;

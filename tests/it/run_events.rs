@@ -12,11 +12,11 @@ do:
       emit:
         event:
           with: { type: shop.sold, n: 7, b: true, none: '${ .no }', data: { n: '${ .n }' } }
-  - b: { set: '${ . + {id: (.id | length)} }' }
+  - b: { set: '${ [ (.id | length), .source, .datacontenttype, .time, .b, .n ] }' }
 "#;
     assert_snapshot!(live(body, r#"{"n":1}"#, &[]), @r#"
     0       emits shop.sold {"n":1}
-    0     = completed {"specversion":"1.0","id":36,"source":"/test/test/1.0.0","type":"shop.sold","datacontenttype":"application/json","b":"true","n":"7","time":"2026-01-01T00:00:00Z","data":{"n":1}}
+    0     = completed [36,"/test/test/1.0.0","application/json","2026-01-01T00:00:00Z","true","7"]
     "#);
 }
 
@@ -40,7 +40,8 @@ fn emit_refuses_what_is_no_cloudevent() {
 
 #[test]
 fn one_and_any_take_the_first_that_fits() {
-    let body = "do: [ { l: { listen: { to: { one: { with: { type: a, data: '${ .n > $context.min }' } } } } } } ]";
+    let body = "do: [ { l: { listen: { to: { one: { with: { type: a, data: '${ .n > \
+        $context.min }' } } } } } } ]";
     let events = [
         (5, "b", "1"),
         (10, "a", r#"{"n":1}"#),
@@ -53,7 +54,8 @@ fn one_and_any_take_the_first_that_fits() {
     20    hears a
     20    = completed [{"n":9}]
     "#);
-    let body = "do: [ { l: { listen: { to: { any: [ { with: { type: 'x\\..+' } }, { with: { type: b } } ] }, read: raw } } } ]";
+    let body = "do: [ { l: { listen: { to: { any: [ { with: { type: 'x\\..+' } }, { with: { \
+        type: b } } ] }, read: raw } } } ]";
     let events = [(5, "ax.1", "1"), (10, "x.1", r#"{ "n":1.0 }"#)];
     assert_snapshot!(live_with_events(body, "{}", &[], &events), @r#"
     0     does not hear ax.1
@@ -64,7 +66,8 @@ fn one_and_any_take_the_first_that_fits() {
 
 #[test]
 fn any_of_nothing_is_every_event_but_those_of_the_lifecycle() {
-    let body = "do: [ { l: { listen: { to: { any: [] }, read: envelope } } }, { t: { set: '${ .[0].type }' } } ]";
+    let body = "do: [ { l: { listen: { to: { any: [] }, read: envelope } } }, { t: { set: '${ \
+        .[0].type }' } } ]";
     let events = [
         (5, "io.serverlessworkflow.workflow.started.v1", "{}"),
         (10, "whatever", "{}"),
@@ -78,7 +81,8 @@ fn any_of_nothing_is_every_event_but_those_of_the_lifecycle() {
 
 #[test]
 fn all_takes_one_event_for_each_filter() {
-    let body = "do: [ { l: { listen: { to: { all: [ { with: { type: a } }, { with: { type: a } }, { with: { type: b } } ] } } } } ]";
+    let body = "do: [ { l: { listen: { to: { all: [ { with: { type: a } }, { with: { type: a } \
+        }, { with: { type: b } } ] } } } } ]";
     let events = [
         (5, "b", "1"),
         (6, "b", "2"),
@@ -97,14 +101,16 @@ fn all_takes_one_event_for_each_filter() {
 
 #[test]
 fn until_ends_by_an_expression_or_by_other_events() {
-    let body = "do: [ { l: { listen: { to: { any: [ { with: { type: a } } ], until: '(map(.n) | add) >= 5' } } } } ]";
+    let body = "do: [ { l: { listen: { to: { any: [ { with: { type: a } } ], until: '(map(.n) | \
+        add) >= 5' } } } } ]";
     let events = [(5, "a", r#"{"n":2}"#), (6, "a", r#"{"n":3}"#)];
     assert_snapshot!(live_with_events(body, "{}", &[], &events), @r#"
     5     hears a
     6     hears a
     6     = completed [{"n":2},{"n":3}]
     "#);
-    let body = "do: [ { l: { listen: { to: { any: [ { with: { type: a } } ], until: { all: [ { with: { type: stop } }, { with: { type: now } } ] } } } } } ]";
+    let body = "do: [ { l: { listen: { to: { any: [ { with: { type: a } } ], until: { all: [ { \
+        with: { type: stop } }, { with: { type: now } } ] } } } } } ]";
     let events = [
         (5, "a", "1"),
         (6, "stop", "{}"),
@@ -124,7 +130,8 @@ fn until_ends_by_an_expression_or_by_other_events() {
 
 #[test]
 fn correlation_is_given_or_learnt_from_the_first_event() {
-    let body = "do: [ { l: { listen: { to: { one: { with: { type: a }, correlate: { order: { from: .data.id, expect: .want } } } } } } } ]";
+    let body = "do: [ { l: { listen: { to: { one: { with: { type: a }, correlate: { order: { \
+        from: .data.id, expect: .want } } } } } } } ]";
     let events = [
         (5, "a", r#"{"id":2}"#),
         (6, "a", "{}"),
@@ -169,7 +176,9 @@ do:
         item: e
         at: i
         do:
-          - call: { call: http, with: { method: post, endpoint: 'http://api.test/{n}', body: '${ $e }' } }
+          - call:
+              call: http
+              with: { method: post, endpoint: 'http://api.test/{n}', body: '${ $e }' }
         output: { as: '${ {i: $i, n: $e.n, got: .} }' }
         export: { as: '${ {last: .i} }' }
   - c: { set: '${ {l: ., c: $context} }' }

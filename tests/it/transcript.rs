@@ -418,9 +418,8 @@ pub fn live_with_events(
     for (number, (after_ms, kind, data)) in events.iter().enumerate() {
         let addressed = kind.starts_with('@');
         let kind = kind.trim_start_matches('@');
-        let envelope = format!(
-            r#"{{"specversion":"1.0","id":"e-{number}","source":"/s","type":"{kind}","data":{data}}}"#
-        );
+        let attributes = format!(r#""specversion":"1.0","id":"e-{number}","source":"/s""#);
+        let envelope = format!(r#"{{{attributes},"type":"{kind}","data":{data}}}"#);
         let event = Received {
             id: Id::generate(),
             addressed,
