@@ -227,7 +227,7 @@ impl Worker {
         let endings = Arc::new(Endings::default());
         let session = Arc::new(Session::new(Duration::from_millis(config.self_fence_ms)));
         let (appender, append_queue) = append::channel(&config, &parts.metrics);
-        let (settler, settle_queue) = settle::channel(&config);
+        let (settler, settle_queue) = settle::channel();
         let (checkpoints, checkpoint_queue) = checkpoint::channel();
         let store = parts.store.clone();
         let node = parts.node.clone();

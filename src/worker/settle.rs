@@ -1,6 +1,7 @@
 //! The settler: outcomes of many runs become durable together.
 //!
-//! While one statement is in flight the next batch gathers, as in the writer. A run whose claim is
+//! While one statement is in flight the next batch gathers, as in the writer, but never waits for
+//! more: calls keep their places at destinations until they are settled. A run whose claim is
 //! gone was taken over by another node: its result is dropped and counted.
 
 use std::sync::Arc;
@@ -12,9 +13,8 @@ use tokio::time::Instant;
 use super::append::{Appended, chain};
 use super::execute::Lease;
 use super::mail::Addressees;
-use super::spacing::Spacing;
 use super::timers::Timers;
-use super::{Config, Endings, Metrics};
+use super::{Endings, Metrics};
 use crate::fault_point;
 use crate::id::Id;
 use crate::store::{self, Link, Next, Settlement};
@@ -54,14 +54,13 @@ pub struct Settler {
 }
 
 /// What the settler's tasks take from.
-pub struct Queue(Mutex<(mpsc::Receiver<Request>, Spacing)>);
+pub struct Queue(Mutex<mpsc::Receiver<Request>>);
 
 /// Makes the two ends of the settler's queue.
 #[must_use]
-pub fn channel(config: &Config) -> (Settler, Queue) {
+pub fn channel() -> (Settler, Queue) {
     let (queue, requests) = mpsc::channel(QUEUE_RUNS_MAX);
-    let spacing = Spacing::new(config.batch_spacing_ms);
-    (Settler { queue }, Queue(Mutex::new((requests, spacing))))
+    (Settler { queue }, Queue(Mutex::new(requests)))
 }
 
 impl Settler {
@@ -130,11 +129,8 @@ pub async fn run(queue: Arc<Queue>, mut link: Link, books: Books) {
     let mut batch = Vec::with_capacity(BATCH_RUNS_MAX);
     loop {
         let taken = {
-            let (requests, spacing) = &mut *queue.0.lock().await;
-            spacing.wait(requests.len(), BATCH_RUNS_MAX).await;
-            let taken = requests.recv_many(&mut batch, BATCH_RUNS_MAX).await;
-            spacing.begun(taken);
-            taken
+            let mut requests = queue.0.lock().await;
+            requests.recv_many(&mut batch, BATCH_RUNS_MAX).await
         };
         if taken == 0 {
             return;
