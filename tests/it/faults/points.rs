@@ -19,7 +19,7 @@ use crate::world::wire::{Client, Request};
 const CALL: Duration = Duration::from_millis(60);
 
 /// Points that are tried at the same time.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 4;
 
 /// A journey through every stage: it waits, calls, and waits.
 const WORKFLOW: &str = include_str!("../data/points.yaml");
