@@ -147,11 +147,10 @@ pub async fn run(queue: Arc<Queue>, mut link: Link, books: Books) {
         fault_point::pass("settled");
         for (settlement, (lease, settled)) in settlements.iter_mut().zip(waiting) {
             let kept = !lost.contains(&settlement.run_id);
-            if !kept {
-                books.metrics.fenced.inc();
-            }
             if kept {
                 books.exchanged(settlement);
+            } else {
+                books.metrics.fenced.inc();
             }
             drop(lease);
             if let Some(settled) = settled {
