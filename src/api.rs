@@ -11,6 +11,7 @@ pub mod cloudevents;
 pub mod definitions;
 pub mod destinations;
 pub mod documents;
+pub mod duplicates;
 pub mod error;
 pub mod events;
 pub mod keys;
@@ -25,6 +26,7 @@ pub mod secrets;
 pub mod sources;
 pub mod starts;
 pub mod tasks;
+mod why;
 pub mod workflows;
 
 use std::future::Future;
@@ -166,6 +168,7 @@ pub fn routes() -> routes::Routes {
     let routes = bundles::routes(routes);
     let routes = keys::routes(routes);
     let routes = rejections::routes(routes);
+    let routes = duplicates::routes(routes);
     let routes = ledger::routes(routes);
     openapi::routes(routes)
 }

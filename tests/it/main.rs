@@ -26,6 +26,7 @@ mod examples;
 mod expression;
 mod events;
 mod faults;
+mod intake;
 mod journey;
 mod leaks;
 mod ledger;
