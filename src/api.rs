@@ -21,6 +21,7 @@ pub mod pages;
 pub mod rejections;
 pub mod routes;
 pub mod runs;
+pub mod samples;
 pub mod schedules;
 pub mod secrets;
 pub mod sources;
@@ -163,6 +164,7 @@ pub fn routes() -> routes::Routes {
     let routes = schedules::routes(routes);
     let routes = events::routes(routes);
     let routes = sources::routes(routes);
+    let routes = samples::routes(routes);
     let routes = destinations::routes(routes);
     let routes = secrets::routes(routes);
     let routes = bundles::routes(routes);

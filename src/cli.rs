@@ -6,6 +6,7 @@ pub mod client;
 pub mod demo;
 pub mod keys;
 pub mod run;
+pub mod samples;
 pub mod serve;
 pub mod sources;
 pub mod test;
@@ -41,6 +42,8 @@ enum Command {
     Check(check::Check),
     /// Show how to register a source; check the catalogue of senders against test vectors.
     Sources(sources::SourcesCommand),
+    /// Send signed samples to sources; ask why an event led to what it did.
+    Events(samples::Events),
     /// Test workflows with scripted answers and a clock of their own; for CI.
     Test(test::Test),
     /// Run a workflow once in memory, against the real destinations, and show its timeline.
@@ -134,6 +137,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(demo) => demo.run().await,
         Command::Apply(apply) => apply.run().await,
         Command::Sources(sources) => sources.run().await,
+        Command::Events(events) => events.run().await,
         Command::Check(check) => check.run().await,
         Command::Test(test) => test.run().await,
         Command::Run(run) => run.run().await,

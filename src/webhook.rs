@@ -11,6 +11,7 @@ pub mod counters;
 pub mod documents;
 mod gate;
 pub mod rejected;
+pub mod sample;
 pub mod source;
 
 use std::sync::Arc;

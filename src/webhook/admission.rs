@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 use secrecy::ExposeSecret;
 
 use super::cloudevents::{self, Cloud};
@@ -18,7 +18,7 @@ use super::{Rejection, Source};
 use crate::event::{DedupeKey, Event};
 use crate::id::Id;
 use crate::secret::{REDACTED, Secrets};
-use crate::signature::{self, Action, Cause, Delivery, Facts, Keys, Received, Verified};
+use crate::signature::{self, Action, Cause, Delivery, Facts, Keys, Received, SignError, Verified};
 use crate::store::NewEvent;
 use crate::trigger::REPLAY_OF;
 
@@ -150,6 +150,14 @@ impl Admission {
                 Ok(Admitted::Batch(events.collect()))
             }
         }
+    }
+
+    /// The headers that make a sample genuine, by the newest secret.
+    ///
+    /// # Errors
+    /// Why it cannot be signed.
+    pub fn sign(&self, delivery: &Delivery<'_>) -> Result<HeaderMap, SignError> {
+        self.source.scheme.sign(delivery, self)
     }
 
     /// The answer this sender wants for a stored event, where it wants a literal one.

@@ -41,6 +41,7 @@ mod run_catch;
 mod run_functions;
 mod run_events;
 mod run_journal;
+mod samples;
 mod schedule_runs;
 mod schedules;
 mod run_parallel;
