@@ -29,7 +29,7 @@ mod timestamp;
 mod tree;
 mod view;
 mod x509;
-mod xml;
+pub(crate) mod xml;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -13,6 +13,7 @@ use crate::id::Id;
 use crate::workflow::Definition;
 use crate::workflow::definition::{EventFilter, Read, Schedule, Strategy};
 
+mod body;
 mod envelope;
 mod filter;
 pub mod gate;

@@ -244,12 +244,21 @@ async fn take(
         pretend(&delivery);
         return Err(Refusal::Rejected(rejection));
     }
-    let admitted = admit(door, source, &delivery).await;
+    decide(door, source, &delivery).await
+}
+
+/// What becomes of a delivery that a source has looked at the head of.
+async fn decide(
+    door: &Door,
+    source: &Admission,
+    delivery: &Delivery<'_>,
+) -> Result<Taken, Refusal> {
+    let admitted = admit(door, source, delivery).await;
     if let Err(Rejection::Signature(cause)) = &admitted
         && *cause != Cause::KeyUnavailable
     {
         let why = rejected::Why::Refused(*cause);
-        door.rejected.keep(&source.name, why, &delivery);
+        door.rejected.keep(&source.name, why, delivery);
     }
     match admitted.map_err(Refusal::Rejected)? {
         Admitted::Event(new) => {
@@ -267,7 +276,7 @@ async fn take(
             let duplicate = receipt.duplicate;
             if duplicate {
                 let why = rejected::Why::Duplicate(receipt.id);
-                door.rejected.keep(&source.name, why, &delivery);
+                door.rejected.keep(&source.name, why, delivery);
             }
             Ok(Taken::Stored { answer, duplicate })
         }

@@ -50,17 +50,7 @@ impl Signing<'_> {
     /// can be signed with the secrets there are.
     pub fn tree(&self, tree: &Tree) -> Result<HeaderMap, SignError> {
         match tree {
-            Tree::Any(trees) | Tree::First(trees) => {
-                let mut failed = SignError::Unsupported;
-                for tree in trees {
-                    match self.tree(tree) {
-                        Err(SignError::Unsupported) => {}
-                        Err(error) => failed = error,
-                        signed => return signed,
-                    }
-                }
-                Err(failed)
-            }
+            Tree::Any(trees) | Tree::First(trees) => self.first(trees),
             Tree::All(trees) => trees.iter().try_fold(HeaderMap::new(), |mut all, tree| {
                 all.extend(self.tree(tree)?);
                 Ok(all)
@@ -79,6 +69,18 @@ impl Signing<'_> {
             Tree::Jwt(_) => Err(SignError::Unsupported),
             Tree::Unverified => Ok(HeaderMap::new()),
         }
+    }
+
+    fn first(&self, trees: &[Tree]) -> Result<HeaderMap, SignError> {
+        let mut failed = SignError::Unsupported;
+        for tree in trees {
+            match self.tree(tree) {
+                Err(SignError::Unsupported) => {}
+                Err(error) => failed = error,
+                signed => return signed,
+            }
+        }
+        Err(failed)
     }
 
     fn signed(&self, signed: &Signed) -> Result<HeaderMap, SignError> {

@@ -239,11 +239,10 @@ async fn decide(shared: &Shared, executor: &Executor, batch: &[Appended]) -> Dec
                 let reason = format!("run {run_id}, which it was for, is unknown or has ended");
                 ignored.push((id, reason));
             }
+            None if let Some(reason) = shared.screens.refuses(&appended.event) => {
+                ignored.push((appended.event.id, reason));
+            }
             None => {
-                if let Some(reason) = shared.screens.refuses(&appended.event) {
-                    ignored.push((appended.event.id, reason));
-                    continue;
-                }
                 let gathers = match_triggers(&active, (event, appended), &mut starts, &mut ignored);
                 gathered.extend(gathers.into_iter().map(|gathers| {
                     let group = (gathers.workflow_id, gathers.group);

@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use super::Shared;
 use super::append::{Appended, chain};
 use crate::event::Event;
-use crate::store::Link;
+use crate::store::{self, Link, Store};
 use crate::trigger::{Screen, is_asked_for};
 
 /// Pause between two looks for held events of sources that are not paused.
@@ -87,16 +87,15 @@ pub async fn run(shared: Arc<Shared>) {
             }
         };
         for source in sources {
-            while !shared.screens.holds(&source) {
-                match store.release_held(&source).await {
-                    Ok(0) => break,
-                    Ok(_) => {}
-                    Err(error) => {
-                        tracing::warn!(error = %chain(&error), "held events could not go on");
-                        break;
-                    }
-                }
+            if let Err(error) = release(&shared, &store, &source).await {
+                tracing::warn!(error = %chain(&error), "held events could not go on");
             }
         }
     }
+}
+
+/// Gives all events of a source back, unless it is paused.
+async fn release(shared: &Shared, store: &Store, source: &str) -> Result<(), store::Error> {
+    while !shared.screens.holds(source) && store.release_held(source).await? > 0 {}
+    Ok(())
 }
