@@ -28,6 +28,9 @@ const BATCH_RUNS_MAX: usize = 256;
 const POLL_MIN: Duration = Duration::from_millis(20);
 const POLL_MAX: Duration = Duration::from_millis(500);
 
+/// Longest pause while runs are ready whose destination has no room: it may have any moment.
+const POLL_CROWDED: Duration = Duration::from_millis(80);
+
 /// Pause between two looks for claims without a task; also how old such a claim must be.
 const RECLAIM_PERIOD: Duration = Duration::from_secs(10);
 
@@ -47,8 +50,9 @@ pub async fn run(shared: Arc<Shared>, executor: Executor, mut link: Link) {
         let mut slots = vec![first];
         slots.extend(std::iter::from_fn(|| executor.slot()).take(BATCH_RUNS_MAX - 1));
         match claim(&shared, &executor, &mut link, slots).await {
-            Ok(0) => poll = (poll * 2).min(POLL_MAX),
-            Ok(claimed) => {
+            Ok(Taken::Nothing) => poll = (poll * 2).min(POLL_MAX),
+            Ok(Taken::NoRoom) => poll = (poll * 2).min(POLL_CROWDED),
+            Ok(Taken::Runs(claimed)) => {
                 poll = POLL_MIN;
                 if claimed >= BATCH_RUNS_MAX / 2 {
                     // There is more: look again at once.
@@ -63,19 +67,30 @@ pub async fn run(shared: Arc<Shared>, executor: Executor, mut link: Link) {
     }
 }
 
+/// What a look at the queues came to.
+enum Taken {
+    Nothing,
+    NoRoom,
+    Runs(usize),
+}
+
 async fn claim(
     shared: &Shared,
     executor: &Executor,
     link: &mut Link,
     slots: Vec<Slot>,
-) -> Result<usize, store::Error> {
+) -> Result<Taken, store::Error> {
     let mut wanted = Vec::new();
     let mut oldest = Duration::ZERO;
-    for queue in link.ready_queues().await? {
+    let queues = link.ready_queues().await?;
+    for queue in &queues {
         oldest = oldest.max(queue.oldest_age);
         let room = match queue.destination_id {
             0 => slots.len(),
-            id => shared.destinations.room(id).min(slots.len()),
+            id => shared
+                .destinations
+                .room(id, shared.waiting_max)
+                .min(slots.len()),
         };
         if room > 0 {
             wanted.push((
@@ -87,7 +102,11 @@ async fn claim(
     shared.metrics.ready_age_seconds.set(oldest.as_secs_f64());
     if wanted.is_empty() {
         shared.backlog.store(false, Ordering::Release);
-        return Ok(0);
+        return Ok(if queues.is_empty() {
+            Taken::Nothing
+        } else {
+            Taken::NoRoom
+        });
     }
     let room = share_out(&mut wanted, slots.len());
     let session = shared.session.id();
@@ -100,7 +119,12 @@ async fn claim(
     // With every place taken more may wait; with one left over nothing does.
     let backlog = claimed.len() == slots.len();
     shared.backlog.store(backlog, Ordering::Release);
-    begin(shared, executor, link, (claimed, slots)).await
+    if claimed.is_empty() {
+        return Ok(Taken::Nothing);
+    }
+    begin(shared, executor, link, (claimed, slots))
+        .await
+        .map(Taken::Runs)
 }
 
 /// Cuts what the queues want down to the places there are, evenly.
@@ -124,9 +148,6 @@ async fn begin(
     link: &mut Link,
     (claimed, mut slots): (Vec<Claimed>, Vec<Slot>),
 ) -> Result<usize, store::Error> {
-    if claimed.is_empty() {
-        return Ok(0);
-    }
     fault_point::pass("claimed");
     let claims: HashMap<Id, Claimed> = claimed.into_iter().map(|c| (c.run_id, c)).collect();
     let ids: Vec<Id> = claims.keys().copied().collect();
