@@ -12,6 +12,8 @@ mod scope;
 mod record;
 mod frame;
 mod fault;
+mod outside;
+mod prefix;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
@@ -27,8 +29,9 @@ use crate::workflow::Definition;
 use self::flow::Move;
 use self::frame::{Frame, FrameId, List, ROOT, State, TIMEOUT};
 
-pub use effect::{Action, Credentials, Effect, Request, Wait};
+pub use effect::{Action, Child, Credentials, Effect, Outgoing, Request, Wait};
 pub use entry::{Attempt, Change, Entry, Key, Outcome};
+pub use prefix::{Unfit, before, begins_with};
 pub use record::Record;
 
 /// Gives the value of a secret by its name; `None` where it is unknown.
@@ -111,6 +114,11 @@ pub struct Run {
     frames: BTreeMap<FrameId, Box<Frame>>,
     /// What the outside may name.
     open: HashMap<Key, Door>,
+    /// The tasks that await another run, by that run.
+    children: HashMap<Id, FrameId>,
+    /// What was said to other runs and not taken yet.
+    outgoing: Vec<Outgoing>,
+    suspended: bool,
     /// What is left to do in the moment of the entry; empty between entries.
     moves: Vec<Move>,
     /// Task executions so far; also the latest frame.
@@ -149,6 +157,9 @@ impl Run {
             deadline: None,
             frames: BTreeMap::new(),
             open: HashMap::new(),
+            children: HashMap::new(),
+            outgoing: Vec::new(),
+            suspended: false,
             moves: Vec::new(),
             executions: 0,
             end: None,
@@ -196,14 +207,16 @@ impl Run {
             return;
         }
         // Clocks of nodes differ a little; time within a run only goes on.
-        self.now = self.now.max(entry.at);
-        if let Change::Attempted { key, .. } | Change::Performed { key, .. } = &entry.change
-            && let Some(deadline) = self.overdue(key)
-        {
+        if let Some(deadline) = self.overdue(&entry) {
+            if let Change::ChildEnded { child, .. } = &entry.change {
+                self.children.remove(child);
+            }
+            self.now = self.now.max(entry.at);
             self.fired(&deadline);
             self.settle();
             return;
         }
+        self.now = self.now.max(entry.at);
         match (entry.change, self.started_at) {
             (Change::Started { input }, None) => self.start(input),
             (Change::Started { .. }, Some(_)) => self.misfit("/", "a second start"),
@@ -225,6 +238,17 @@ impl Run {
                 _,
             ) => task::call::performed(self, &key, attempt, outcome),
             (Change::Fired { key }, _) => self.fired(&key),
+            (
+                Change::ChildStarted {
+                    key,
+                    child,
+                    workflow_id,
+                },
+                _,
+            ) => task::run::started(self, &key, child, workflow_id),
+            (Change::ChildEnded { child, outcome }, _) => task::run::ended(self, child, outcome),
+            (Change::Suspended, _) => self.suspended = true,
+            (Change::Resumed, _) => self.suspended = false,
             (Change::Cancelled, _) => self.finish(End::Cancelled),
         }
         self.settle();
@@ -254,7 +278,11 @@ impl Run {
                     until: *until,
                 }),
                 State::Try(trial) => waits.extend(task::r#try::wait(frame, trial)),
-                State::Passing | State::Do(_) | State::For(_) | State::Fork(_) => {}
+                State::Passing
+                | State::Child(_)
+                | State::Do(_)
+                | State::For(_)
+                | State::Fork(_) => {}
             }
         }
         // Stable: where times are equal an enclosing deadline stands before what it encloses.
@@ -284,37 +312,6 @@ impl Run {
     #[must_use]
     pub fn records(&self) -> &[Record] {
         self.records.as_deref().unwrap_or_default()
-    }
-
-    /// The deadline that had passed when an outcome came: it counts, the outcome does not. A late
-    /// answer must not win against its timeout, nor may the timeout of what is around a call look
-    /// like an error of the call, which a `catch` inside could swallow.
-    fn overdue(&self, key: &Key) -> Option<Key> {
-        let Some(Door::Leaf(leaf)) = self.open.get(key).copied() else {
-            return None;
-        };
-        let mut next = self.frames.get(&leaf);
-        if next?.nearest.is_none_or(|until| until > self.now) {
-            return None;
-        }
-        let mut waits = Vec::new();
-        while let Some(frame) = next {
-            if let State::Try(trial) = &frame.state {
-                waits.extend(task::r#try::wait(frame, trial));
-            }
-            if let Some(until) = frame.deadline {
-                let key = frame.timeout_key();
-                waits.push(Wait { key, until });
-            }
-            next = self.frames.get(&frame.parent);
-        }
-        if let Some(until) = self.deadline {
-            let key = workflow_timeout_key();
-            waits.push(Wait { key, until });
-        }
-        // From the outside: where times are equal an enclosing deadline counts.
-        let first = waits.into_iter().rev().min_by_key(|wait| wait.until)?;
-        Some(first.key)
     }
 
     fn fired(&mut self, key: &Key) {
@@ -391,6 +388,10 @@ impl Run {
         match &frame.state {
             State::Call(_) | State::Wait(_) => {
                 self.open.remove(&frame.key());
+            }
+            State::Child(open) => {
+                self.open.remove(&frame.key());
+                task::run::closed(self, open);
             }
             State::Try(trial) => {
                 if let Some(wait) = task::r#try::wait(&frame, trial) {

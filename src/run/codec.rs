@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::expression::Value;
+use crate::id::Id;
 use crate::problem::Problem;
 
 use super::entry::{Attempt, Change, Entry, Key, Outcome};
@@ -37,6 +38,10 @@ struct Line<'a> {
     retry_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<Cow<'a, Problem>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    child: Option<Id>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    workflow_id: Option<i32>,
     #[serde(default, skip_serializing, borrow, deserialize_with = "present")]
     input: Option<&'a RawValue>,
     #[serde(default, skip_serializing, borrow, deserialize_with = "present")]
@@ -116,6 +121,8 @@ fn line(entry: &Entry) -> (Line<'_>, Option<(&'static str, &Value)>) {
         attempt: None,
         retry_at: None,
         error: None,
+        child: None,
+        workflow_id: None,
         input: None,
         output: None,
     };
@@ -153,6 +160,25 @@ fn line(entry: &Entry) -> (Line<'_>, Option<(&'static str, &Value)>) {
             key = Some(of);
             "fired"
         }
+        Change::ChildStarted {
+            key: of,
+            child,
+            workflow_id,
+        } => {
+            key = Some(of);
+            (line.child, line.workflow_id) = (Some(*child), Some(*workflow_id));
+            "childStarted"
+        }
+        Change::ChildEnded { child, outcome } => {
+            line.child = Some(*child);
+            match outcome {
+                Outcome::Completed(output) => payload = Some(("output", output)),
+                Outcome::Faulted(problem) => line.error = Some(Cow::Borrowed(problem)),
+            }
+            "childEnded"
+        }
+        Change::Suspended => "suspended",
+        Change::Resumed => "resumed",
         Change::Cancelled => "cancelled",
     });
     if let Some(key) = key {
@@ -188,6 +214,17 @@ fn entry(mut line: Line<'_>) -> Result<Entry, DecodeError> {
             outcome: outcome(&mut line)?,
         },
         "fired" => Change::Fired { key: key(&line)? },
+        "childStarted" => Change::ChildStarted {
+            key: key(&line)?,
+            child: line.child.ok_or_else(|| missing("child"))?,
+            workflow_id: line.workflow_id.ok_or_else(|| missing("workflowId"))?,
+        },
+        "childEnded" => Change::ChildEnded {
+            child: line.child.ok_or_else(|| missing("child"))?,
+            outcome: outcome(&mut line)?,
+        },
+        "suspended" => Change::Suspended,
+        "resumed" => Change::Resumed,
         "cancelled" => Change::Cancelled,
         other => return Err(DecodeError(format!("it has an unknown change `{other}`"))),
     };

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 pub use super::codec::{DecodeError, decode, encode};
 
 use crate::expression::Value;
+use crate::id::Id;
 use crate::problem::Problem;
 
 /// One entry: something that happened to the run, and when.
@@ -63,8 +64,46 @@ pub enum Change {
         /// Whose wait.
         key: Key,
     },
-    /// A person cancelled the run.
+    /// A sub-workflow was started.
+    ChildStarted {
+        /// Whose sub-workflow.
+        key: Key,
+        /// The run it became.
+        child: Id,
+        /// The version it is pinned to: a row of `workflows`.
+        workflow_id: i32,
+    },
+    /// A sub-workflow that is awaited has ended.
+    ChildEnded {
+        /// The run it was.
+        child: Id,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// A person suspended the run: no effect starts until it is resumed.
+    Suspended,
+    /// A person resumed the run.
+    Resumed,
+    /// The run was cancelled, by a person or with the run that awaits it.
     Cancelled,
+}
+
+impl Change {
+    /// The key it names.
+    #[must_use]
+    pub const fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Attempted { key, .. }
+            | Self::Performed { key, .. }
+            | Self::Fired { key }
+            | Self::ChildStarted { key, .. } => Some(key),
+            Self::Started { .. }
+            | Self::ChildEnded { .. }
+            | Self::Suspended
+            | Self::Resumed
+            | Self::Cancelled => None,
+        }
+    }
 }
 
 /// One try at an effect.

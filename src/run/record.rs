@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::expression::Value;
+use crate::id::Id;
 use crate::problem::Problem;
 
 use super::frame::{Frame, State};
@@ -45,6 +46,10 @@ pub struct Record {
     pub error: Option<Problem>,
     /// Attempts of a call by its destination's policy.
     pub attempts: Vec<Attempt>,
+    /// The run that a sub-workflow became.
+    pub child: Option<Id>,
+    /// The whole iteration path, as it stands in keys.
+    pub path: Arc<str>,
 }
 
 impl Run {
@@ -66,6 +71,8 @@ impl Run {
             output: None,
             error: None,
             attempts: Vec::new(),
+            child: None,
+            path: Arc::clone(&frame.iteration),
         });
     }
 
@@ -84,6 +91,7 @@ impl Run {
         };
         let status = match &frame.state {
             State::Wait(_) => WAITING,
+            State::Child(open) if open.run.is_some() => WAITING,
             State::Call(call) if call.not_before.is_some() => WAITING,
             State::Try(trial) if trial.is_delayed() => WAITING,
             _ => RUNNING,

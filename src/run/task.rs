@@ -4,6 +4,7 @@
 //! task also hears how the tasks inside it ended.
 
 pub(super) mod call;
+pub(super) mod run;
 pub(super) mod wait;
 pub(super) mod r#try;
 mod r#do;
@@ -41,6 +42,7 @@ pub(super) fn begin(run: &mut Run, id: FrameId) -> Result<(), Fault> {
             Ok(())
         }
         Kind::Raise(raise) => Err(raise::fault(run, frame, raise)),
+        Kind::Run(workflow) => run::begin(run, id, workflow),
         Kind::Set(template) => set::begin(run, id, template),
         Kind::Switch(cases) => switch::begin(run, id, cases),
         Kind::Try(attempted) => r#try::begin(run, id, attempted),

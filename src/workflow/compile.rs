@@ -10,6 +10,7 @@ mod components;
 mod data;
 mod field;
 mod identity;
+mod run;
 mod schedule;
 mod task;
 

@@ -30,6 +30,7 @@ mod rejections;
 mod replay;
 mod run;
 mod run_catch;
+mod run_child;
 mod run_journal;
 mod secrets;
 mod signatures;

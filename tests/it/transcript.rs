@@ -12,7 +12,7 @@ use hookwright::id::Id;
 use hookwright::problem::{Kind, Problem};
 use hookwright::run::entry::{decode, encode};
 use hookwright::run::{
-    Action, Attempt, Change, Effect, End, Entry, Key, Outcome, Pending, Run, Surroundings,
+    Action, Attempt, Change, Effect, End, Entry, Key, Outcome, Outgoing, Pending, Run, Surroundings,
 };
 use hookwright::workflow::{self, Definition};
 use jiff::{SignedDuration, Timestamp};
@@ -106,6 +106,8 @@ pub struct Life {
     replies: HashMap<String, Vec<Reply>>,
     /// When an open call will have its outcome.
     due: HashMap<(Key, u32), (Timestamp, Reply)>,
+    /// When a sub-workflow will end, in the order of their starts.
+    children: Vec<(Timestamp, Id, Reply)>,
     out: String,
 }
 
@@ -125,6 +127,7 @@ impl Life {
             journal: Vec::new(),
             replies: scripted,
             due: HashMap::new(),
+            children: Vec::new(),
             out: String::new(),
         }
     }
@@ -141,6 +144,73 @@ impl Life {
             stored,
         );
         assert_eq!(shown(&self.run.pending()), shown(&replayed.pending()));
+        assert_eq!(self.run.starts(), replayed.starts());
+        assert_eq!(self.run.children(), replayed.children());
+        assert_eq!(self.run.is_suspended(), replayed.is_suspended());
+        for said in self.run.take_outgoing() {
+            self.hear(&said);
+        }
+    }
+
+    /// Another run is told something.
+    fn hear(&mut self, said: &Outgoing) {
+        let id = match said {
+            Outgoing::Start { child, .. } => child.run_id,
+            Outgoing::Cancel(child) => *child,
+        };
+        let known = self.children.iter().position(|(_, child, _)| *child == id);
+        if let (Outgoing::Cancel(_), Some(at)) = (said, known) {
+            self.children.remove(at);
+            self.say("  cancels its sub-workflow");
+        }
+    }
+
+    /// Starts the sub-workflows the run wants; false where there is none.
+    fn start_children(&mut self) -> bool {
+        let starts = self.run.starts();
+        for child in &starts {
+            let name = format!("{}/{}/{}", child.namespace, child.name, child.version);
+            let reply = self.reply(&name);
+            let at = self.now() + SignedDuration::from_millis(reply.after_ms);
+            let mut line = format!("  run {name} {}", text(&child.input));
+            if !child.awaited {
+                line.push_str(" and go on");
+            }
+            self.say(&line);
+            self.children.push((at, child.run_id, reply));
+            let change = Change::ChildStarted {
+                key: child.key.clone(),
+                child: child.run_id,
+                workflow_id: 1,
+            };
+            let at = self.now();
+            self.apply(Entry { at, change });
+        }
+        !starts.is_empty()
+    }
+
+    /// A sub-workflow ends.
+    fn end_child(&mut self, place: usize) {
+        let (at, child, reply) = self.children.remove(place);
+        let outcome = reply.outcome;
+        let word = match &outcome {
+            Outcome::Completed(_) => "its sub-workflow completed".to_owned(),
+            Outcome::Faulted(problem) => format!("its sub-workflow faulted {}", problem.status),
+        };
+        let change = Change::ChildEnded { child, outcome };
+        self.apply(Entry { at, change });
+        self.say(&word);
+    }
+
+    fn reply(&mut self, path: &str) -> Reply {
+        let scripted = self
+            .replies
+            .get_mut(path)
+            .unwrap_or_else(|| panic!("no reply is scripted for {path}"));
+        match scripted.len() {
+            1 => scripted[0].clone(),
+            _ => scripted.remove(0),
+        }
     }
 
     pub fn start(&mut self, input: &str) {
@@ -170,10 +240,25 @@ impl Life {
                 return false;
             }
         };
+        if self.start_children() {
+            return true;
+        }
         for effect in &effects {
             self.expect(effect);
         }
         let wait = waits.first();
+        let times = waits.iter().map(|wait| wait.until);
+        let soonest = times.chain(effects.iter().map(|effect| self.due_at(effect)));
+        let soonest = soonest.min().unwrap_or(Timestamp::MAX);
+        let ends = self.children.iter().map(|(at, ..)| *at);
+        if let Some((place, _)) = ends
+            .enumerate()
+            .min_by_key(|(_, at)| *at)
+            .filter(|(_, at)| *at < soonest)
+        {
+            self.end_child(place);
+            return true;
+        }
         let call = effects
             .iter()
             .min_by_key(|effect| self.due_at(effect))
@@ -220,14 +305,7 @@ impl Life {
         }
         let Action::Call(request) = &effect.action;
         let path = request.uri.replace("http://api.test", "");
-        let scripted = self
-            .replies
-            .get_mut(&path)
-            .unwrap_or_else(|| panic!("no reply is scripted for {path}"));
-        let reply = match scripted.len() {
-            1 => scripted[0].clone(),
-            _ => scripted.remove(0),
-        };
+        let reply = self.reply(&path);
         let mut line = format!("  {} {path}", request.method);
         if let Some(body) = &request.body {
             let _ = write!(line, " {}", text(body));
