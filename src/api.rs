@@ -16,11 +16,13 @@ pub mod keys;
 pub mod ledger;
 pub mod openapi;
 pub mod pages;
+pub mod replays;
 pub mod routes;
 pub mod runs;
 pub mod secrets;
 pub mod sources;
 pub mod starts;
+mod ties;
 pub mod workflows;
 
 use std::future::Future;
@@ -148,6 +150,7 @@ pub fn routes() -> routes::Routes {
     let routes = workflows::routes(routes);
     let routes = starts::routes(routes);
     let routes = runs::routes(routes);
+    let routes = replays::routes(routes);
     let routes = events::routes(routes);
     let routes = sources::routes(routes);
     let routes = destinations::routes(routes);

@@ -10,6 +10,7 @@ pub mod endings;
 pub mod execute;
 pub mod flight;
 pub mod metrics;
+pub mod origin;
 pub mod route;
 pub mod session;
 pub mod settle;

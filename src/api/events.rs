@@ -16,10 +16,8 @@ use crate::event::{DedupeKey, Event};
 use crate::id::Id;
 use crate::store::NewEvent;
 use crate::store::events::{EventFilter, EventLine, StoredEvent};
+use crate::worker::origin::REPLAY_OF;
 use crate::worker::{Receipt, Unavailable};
-
-/// The extension attribute that links a replayed event to the one it repeats.
-pub const REPLAY_OF: &str = "replayof";
 
 #[derive(Serialize)]
 struct Accepted {
@@ -263,7 +261,7 @@ async fn replay(
 ) -> Result<Response, Error> {
     let stored = find(&state, &id).await?;
     if stored.target.is_some() {
-        let detail = "this event is a manual start; start the workflow again instead";
+        let detail = "this event starts one run; replay that run instead";
         return Err(Error::Conflict(detail.to_owned()));
     }
     let (id, mut attributes) = (Id::generate(), stored.event.attributes);

@@ -15,14 +15,15 @@ use serde_json::value::RawValue;
 use super::access::{Allowed, ControlRuns, ReadRuns};
 use super::pages::{self, Query};
 use super::routes::{About, Routes};
+use super::ties::ShownTies;
 use super::{Error, State, bodies, starts};
-use crate::expression::Value;
 use crate::id::Id;
 use crate::problem::Problem;
 use crate::run::{Attempt, Change, Entry, Record, Run, Surroundings, entry};
+use crate::store::events::StoredEvent;
 use crate::store::runs::{RunFilter, RunLine, Status, StoredRun};
 use crate::store::workflows::Workflow;
-use crate::worker::route;
+use crate::worker::origin::{self, Origin, Ties};
 use crate::workflow::Definition;
 
 /// The query parameter for a status, for the description.
@@ -56,6 +57,8 @@ struct ShownRun<'a> {
     workflow: WorkflowIdentity<'a>,
     status: &'static str,
     event_id: Id,
+    #[serde(flatten)]
+    ties: ShownTies,
     input: Option<Box<RawValue>>,
     output: Option<Box<RawValue>>,
     error: Option<Box<RawValue>>,
@@ -81,6 +84,9 @@ struct ShownTask {
     input: Option<Box<RawValue>>,
     output: Option<Box<RawValue>>,
     error: Option<Problem>,
+    /// The run that a sub-workflow became.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<Id>,
     attempts: Vec<ShownAttempt>,
 }
 
@@ -149,11 +155,6 @@ pub fn routes(routes: Routes) -> Routes {
             "post /runs/{id}/cancel",
             later,
             control("Cancel a run (not supported yet)"),
-        )
-        .add(
-            "post /runs/{id}/replay",
-            later,
-            control("Run it again (not supported yet)"),
         )
 }
 
@@ -269,11 +270,16 @@ pub(super) fn made_at(id: Id) -> Timestamp {
     Timestamp::from_millisecond(at_ms).unwrap_or_default()
 }
 
-fn unknown() -> Error {
+/// There is no such run.
+pub(super) fn unknown() -> Error {
     Error::NotFound("there is no such run".to_owned())
 }
 
-fn run_id(text: &str) -> Result<Id, Error> {
+/// A run's id from a path.
+///
+/// # Errors
+/// 404 where it is none.
+pub(super) fn run_id(text: &str) -> Result<Id, Error> {
     text.parse().map_err(|_| unknown())
 }
 
@@ -293,22 +299,8 @@ pub(super) async fn shown(state: &State, id: Id) -> Result<Response, Error> {
     let Some(stored) = state.store.run(id).await? else {
         return requested(state, id).await;
     };
-    let (definitions, workflow_id) = (Arc::clone(&state.definitions), stored.line.workflow_id);
-    // It may be read anew, which needs the same stacks as replaying it.
-    let read = state
-        .work
-        .spawn(async move { definitions.workflow(workflow_id).await });
-    let definition = read
-        .await
-        .map_err(|failure| Error::Internal(failure.into()))??;
-    let (secrets, environment) = (Arc::clone(&state.secrets), Arc::clone(&state.environment));
-    let tasks_max = state.tasks_max;
-    let surroundings = Surroundings {
-        tasks_max,
-        id,
-        environment,
-        secrets,
-    };
+    let definition = definition(state, stored.line.workflow_id).await?;
+    let surroundings = surroundings(state, id);
     let json = state
         .work(move || told(&stored, definition, surroundings))
         .await?;
@@ -318,17 +310,54 @@ pub(super) async fn shown(state: &State, id: Id) -> Result<Response, Error> {
     Ok(bodies::answer(StatusCode::OK, json))
 }
 
-/// A manual start is answered before its run is made: until then its event stands for it.
+/// The compiled workflow of a run, where this server can read it.
+///
+/// # Errors
+/// Where the database does not answer.
+pub(super) async fn definition(
+    state: &State,
+    workflow_id: i32,
+) -> Result<Option<Arc<Definition>>, Error> {
+    let definitions = Arc::clone(&state.definitions);
+    // It may be read anew, which needs the same stacks as replaying it.
+    let read = state
+        .work
+        .spawn(async move { definitions.workflow(workflow_id).await });
+    let read = read
+        .await
+        .map_err(|failure| Error::Internal(failure.into()))?;
+    Ok(read?)
+}
+
+/// What surrounds a run that is replayed here.
+pub(super) fn surroundings(state: &State, id: Id) -> Arc<Surroundings> {
+    Arc::new(Surroundings {
+        tasks_max: state.tasks_max,
+        id,
+        environment: Arc::clone(&state.environment),
+        secrets: Arc::clone(&state.secrets),
+    })
+}
+
+/// The event of a start that is answered before its run is made.
+async fn request(state: &State, id: Id) -> Result<Option<StoredEvent>, Error> {
+    let event = state.store.event(starts::event_of(id)).await?;
+    let is_of_run = |event: &StoredEvent| event.target.is_some_and(|(_, run_id)| run_id == id);
+    Ok(event.filter(is_of_run))
+}
+
+/// Whether a run was asked for and is not made yet.
+///
+/// # Errors
+/// Where the database does not answer.
+pub(super) async fn is_requested(state: &State, id: Id) -> Result<bool, Error> {
+    Ok(request(state, id).await?.is_some())
+}
+
+/// A start is answered before its run is made: until then its event stands for it.
 async fn requested(state: &State, id: Id) -> Result<Response, Error> {
-    let event = state
-        .store
-        .event(starts::event_of(id))
-        .await?
-        .ok_or_else(unknown)?;
-    let workflow_id = event
-        .target
-        .filter(|(_, run_id)| *run_id == id)
-        .map(|(id, _)| id);
+    let event = request(state, id).await?.ok_or_else(unknown)?;
+    let workflow_id = event.target.map(|(id, _)| id);
     let workflow = match workflow_id {
         Some(workflow_id) => state.store.workflow_by_id(workflow_id).await?,
         None => None,
@@ -354,7 +383,11 @@ async fn requested(state: &State, id: Id) -> Result<Response, Error> {
         },
         status: Status::Pending.word(),
         event_id: event.event.id,
-        input: raw(&event.event.body),
+        ties: Ties::of_event(&event.event, true).into(),
+        input: match event.event.content_type.as_deref() {
+            Some(origin::RESUMING) => None,
+            _ => raw(&event.event.body),
+        },
         output: None,
         error: None,
         created_at: made_at(id),
@@ -375,16 +408,26 @@ struct Told {
 fn told(
     stored: &StoredRun,
     definition: Option<Arc<Definition>>,
-    surroundings: Surroundings,
+    surroundings: Arc<Surroundings>,
 ) -> Result<Vec<u8>, serde_json::Error> {
     let line = &stored.line;
     let (event, addressed) = (&stored.event.event, stored.event.target.is_some());
-    let input = definition
-        .as_deref()
-        .map(|definition| route::input(event, addressed, definition));
-    let input = input.unwrap_or_default();
-    let raw_input = raw(&input.to_json());
-    let told = replay(stored, definition, surroundings, input);
+    let origin = match definition.as_deref() {
+        Some(definition) => origin::of(event, addressed, definition),
+        None => Err("this version of the server cannot read the workflow".to_owned()),
+    };
+    let ties = Ties::of_event(event, addressed);
+    let raw_input = match &origin {
+        Ok(origin) => raw(&origin.input.to_json()),
+        Err(_) => raw(b"null"),
+    };
+    let told = match (definition, origin) {
+        (Some(definition), Ok(origin)) => replay(stored, definition, surroundings, origin),
+        (_, origin) => Told {
+            tasks: Vec::new(),
+            missing: origin.err(),
+        },
+    };
     let status = line.status;
     let created_at = made_at(line.id);
     let started = status != Status::Pending;
@@ -393,6 +436,7 @@ fn told(
         workflow: identity(line),
         status: status.word(),
         event_id: line.event_id,
+        ties: ties.into(),
         input: raw_input,
         output: stored.output.as_deref().and_then(raw),
         error: stored.error.as_deref().and_then(raw),
@@ -406,17 +450,10 @@ fn told(
 
 fn replay(
     stored: &StoredRun,
-    definition: Option<Arc<Definition>>,
-    surroundings: Surroundings,
-    input: Value,
+    definition: Arc<Definition>,
+    surroundings: Arc<Surroundings>,
+    origin: Origin,
 ) -> Told {
-    let missing = |why: String| Told {
-        tasks: Vec::new(),
-        missing: Some(why),
-    };
-    let Some(definition) = definition else {
-        return missing("this version of the server cannot read the workflow".to_owned());
-    };
     if stored.line.status == Status::Pending {
         // Replaying would show what it is going to do, as if it had been done.
         return Told {
@@ -427,15 +464,23 @@ fn replay(
     let at = made_at(stored.line.id);
     let mut entries = vec![Entry {
         at,
-        change: Change::Started { input },
+        change: Change::Started {
+            input: origin.input,
+        },
     }];
+    entries.extend(origin.journal);
     for row in &stored.journal {
         match entry::decode(row) {
             Ok(more) => entries.extend(more),
-            Err(error) => return missing(error.to_string()),
+            Err(error) => {
+                return Told {
+                    tasks: Vec::new(),
+                    missing: Some(error.to_string()),
+                };
+            }
         }
     }
-    let run = Run::replay_recorded(definition, Arc::new(surroundings), entries);
+    let run = Run::replay_recorded(definition, surroundings, entries);
     let tasks = run.records().iter().map(task).collect();
     Told {
         tasks,
@@ -458,6 +503,7 @@ fn task(record: &Record) -> ShownTask {
             .as_ref()
             .and_then(|output| raw(&output.to_json())),
         error: record.error.clone(),
+        run: record.child,
         attempts: record.attempts.iter().map(attempt).collect(),
     }
 }

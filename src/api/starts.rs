@@ -38,9 +38,11 @@ const LOOK_MS_MIN: u64 = 5;
 /// Longest pause between two looks at a run that is waited for.
 const LOOK_MS_MAX: u64 = 1_000;
 
+/// The answer to a start.
 #[derive(Serialize)]
-struct Started {
-    id: Id,
+pub(super) struct Started {
+    /// The run.
+    pub(super) id: Id,
 }
 
 /// Adds the routes of this file.
@@ -113,14 +115,10 @@ async fn start(
         return Err(Error::Conflict(detail.to_owned()));
     }
     let key = idempotency_key(&headers)?;
-    let run_id = run_of(Id::generate());
-    let new = request(&identity, key, body.clone(), (workflow.id, run_id), &state);
-    let receipt = state.appender.append(new).await?;
-    let run_id = if receipt.duplicate {
-        first(&state, receipt.id, &body).await?
-    } else {
-        run_id
-    };
+    let (namespace, name, version) = &identity;
+    let source = format!("{PREFIX}/workflows/{namespace}/{name}/{version}");
+    let start = Start::new(source, run_of(Id::generate()), workflow.id, body);
+    let run_id = start.send(&state, key).await?;
     if let Some(wait) = wait
         && ended(&state, run_id, wait).await?
     {
@@ -131,7 +129,7 @@ async fn start(
 
 /// The run that a manual start becomes: its event's id with the last bit turned, so that one can
 /// be found by the other before the run is made.
-fn run_of(event: Id) -> Id {
+pub(super) fn run_of(event: Id) -> Id {
     Id::from(Uuid::from_u128(event.uuid().as_u128() ^ 1))
 }
 
@@ -153,7 +151,11 @@ async fn input(state: &State, body: Bytes) -> Result<Bytes, Error> {
     Ok(body)
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Error> {
+/// The header `Idempotency-Key`.
+///
+/// # Errors
+/// 400 where it is too long, or not of visible ASCII characters.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Error> {
     let Some(value) = headers.get("idempotency-key") else {
         return Ok(None);
     };
@@ -164,43 +166,81 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Error> {
     })
 }
 
-fn request(
-    identity: &Identity,
-    key: Option<&str>,
-    body: Bytes,
-    (workflow_id, run_id): (i32, Id),
-    state: &State,
-) -> NewEvent {
-    let (namespace, name, version) = identity;
-    let source = format!("{PREFIX}/workflows/{namespace}/{name}/{version}");
-    let id = event_of(run_id);
-    let event_id = key.map_or_else(|| id.to_string(), str::to_owned);
-    let key = DedupeKey::new(&source, &event_id);
-    NewEvent {
-        event: Event {
+/// An event that starts a run.
+pub(super) struct Start {
+    event: Event,
+    workflow_id: i32,
+    run_id: Id,
+}
+
+impl Start {
+    /// Starts the workflow as this run, whose id is of [`run_of`].
+    pub(super) fn new(source: String, run_id: Id, workflow_id: i32, body: Bytes) -> Self {
+        let id = event_of(run_id);
+        let event = Event {
             id,
-            event_id,
+            event_id: id.to_string(),
             source,
             kind: REQUESTED.to_owned(),
             attributes: BTreeMap::new(),
             content_type: Some("application/json".to_owned()),
             headers: Vec::new(),
             body,
-        },
-        key,
-        window_days: state.config.dedupe_window_days,
-        target: Some(Target::Start {
+        };
+        Self {
+            event,
             workflow_id,
             run_id,
-        }),
+        }
+    }
+
+    /// Adds an attribute of the event.
+    pub(super) fn attribute(&mut self, name: &str, value: String) {
+        self.event.attributes.insert(name.to_owned(), value);
+    }
+
+    /// Says that the body is more than an input.
+    pub(super) fn media(&mut self, media: &str) {
+        self.event.content_type = Some(media.to_owned());
+    }
+
+    /// Appends it; the id of the run. A key that its source has used before names the first run.
+    ///
+    /// # Errors
+    /// 422 where that key came with another body, 503 where it cannot be stored now.
+    pub(super) async fn send(mut self, state: &State, key: Option<&str>) -> Result<Id, Error> {
+        if let Some(key) = key {
+            key.clone_into(&mut self.event.event_id);
+        }
+        let Event { source, body, .. } = &self.event;
+        let (dedupe, body) = (DedupeKey::new(source, &self.event.event_id), body.clone());
+        let (run_id, attributes) = (self.run_id, self.event.attributes.clone());
+        let new = NewEvent {
+            event: self.event,
+            key: dedupe,
+            window_days: state.config.dedupe_window_days,
+            target: Some(Target::Start {
+                workflow_id: self.workflow_id,
+                run_id,
+            }),
+        };
+        let receipt = state.appender.append(new).await?;
+        match receipt.duplicate {
+            true => first(state, receipt.id, (&body, &attributes)).await,
+            false => Ok(run_id),
+        }
     }
 }
 
 /// The run of the start that this one repeats.
-async fn first(state: &State, event_id: Id, body: &Bytes) -> Result<Id, Error> {
+async fn first(
+    state: &State,
+    event_id: Id,
+    (body, attributes): (&Bytes, &BTreeMap<String, String>),
+) -> Result<Id, Error> {
     let gone = || Error::Conflict("the start that had this Idempotency-Key is gone".to_owned());
     let before = state.store.event(event_id).await?.ok_or_else(gone)?;
-    if before.event.body != body {
+    if before.event.body != body || before.event.attributes != *attributes {
         let detail = "this Idempotency-Key was used with another input";
         return Err(Error::invalid(detail));
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::append::chain;
 use super::execute::{Begun, Executor, Slot};
 use super::session::CLAIM_COUNTER_MASK;
-use super::{Shared, route};
+use super::{Shared, origin};
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
 use crate::run::entry;
@@ -151,7 +151,9 @@ async fn begun(shared: &Shared, loaded: Loaded, claim_id: i64) -> Result<Begun, 
     let definition = definition
         .map_err(|error| unreadable(format!("the workflow cannot be read: {error}")))?
         .ok_or_else(|| unreadable("the workflow of this run cannot be read".to_owned()))?;
-    let mut journal = Vec::new();
+    let origin = origin::of(&loaded.event, loaded.target.is_some(), &definition);
+    let origin = origin.map_err(unreadable)?;
+    let mut journal = origin.journal;
     let seq = i32::try_from(loaded.journal.len()).unwrap_or(i32::MAX);
     for row in &loaded.journal {
         journal.extend(entry::decode(row).map_err(|error| unreadable(error.to_string()))?);
@@ -160,7 +162,7 @@ async fn begun(shared: &Shared, loaded: Loaded, claim_id: i64) -> Result<Begun, 
         run_id: loaded.run_id,
         workflow_id: loaded.workflow_id,
         claim_id,
-        input: route::input(&loaded.event, loaded.target.is_some(), &definition),
+        input: origin.input,
         definition,
         journal,
         seq,
