@@ -8,9 +8,12 @@
 mod append;
 mod claim;
 mod connect;
+mod exchange;
 mod fire;
 mod link;
+mod listening;
 mod load;
+mod mail;
 mod route;
 mod sessions;
 mod settle;
@@ -43,7 +46,10 @@ use crate::event::{DedupeKey, Event};
 use crate::id::Id;
 
 pub use self::connect::Store;
+pub use self::exchange::{Exchange, Filter};
 pub use self::link::Link;
+pub use self::listening::Listened;
+pub use self::mail::{Delivered, Letter, Mail, MailKind, NewMail};
 
 /// The most events, runs or settlements one statement takes.
 pub const BATCH_MAX: usize = 1_024;
@@ -150,6 +156,11 @@ pub enum Target {
         /// The run's id, of version 7: history is partitioned by it.
         run_id: Id,
     },
+    /// Is kept for this run until it takes it in, whether it listens already or not.
+    Run {
+        /// The run.
+        run_id: Id,
+    },
 }
 
 /// An event of the inbox.
@@ -170,8 +181,26 @@ pub struct Routing {
     pub events: Vec<Id>,
     /// The runs they start.
     pub runs: Vec<NewRun>,
-    /// Events that start or wake nothing, and why.
+    /// Events that start nothing, and why; one that a listener hears is not ignored.
     pub ignored: Vec<(Id, String)>,
+    /// The revision of the filters that runs listen with, as the router knows it.
+    pub listening: i64,
+    /// Events and the keys of those who may listen for them.
+    pub heard: Vec<(Id, Id)>,
+    /// Events and the runs they are addressed to. One that has ended, or is unknown, gets nothing:
+    /// such an event has its reason in `ignored` as well.
+    pub addressed: Vec<(Id, Id)>,
+}
+
+/// What routing a batch of events did.
+#[derive(Debug, Default)]
+pub struct Routed {
+    /// Nothing was done: runs listen with filters that the router does not know.
+    pub stale: bool,
+    /// Events that another node had already routed: nothing was created for them.
+    pub elsewhere: Vec<Id>,
+    /// Runs that got mail. If they wait, they are to be woken.
+    pub told: Vec<Id>,
 }
 
 /// A run to create.
@@ -222,6 +251,8 @@ pub struct Loaded {
     pub target: Option<Target>,
     /// Journal rows in order, each as `run::entry::encode` wrote it.
     pub journal: Vec<Bytes>,
+    /// What it has not taken in yet, oldest first, up to a limit.
+    pub mail: Vec<Mail>,
 }
 
 /// The end of a stage of one run.
@@ -240,6 +271,8 @@ pub struct Settlement {
     pub entries: Option<Bytes>,
     /// What becomes of the run.
     pub next: Next,
+    /// What it exchanges with others; most runs do not.
+    pub exchange: Option<Box<Exchange>>,
 }
 
 /// What becomes of a run after a settlement.

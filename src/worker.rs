@@ -1,4 +1,4 @@
-//! The loops: append, route, claim, execute, settle, timers, sweep, heartbeat.
+//! The loops: append, route, claim, execute, settle, mail, timers, sweep, heartbeat.
 //!
 //! Each loop owns its connection and repeats one stage on batches; none ever ends on an error.
 //! First start, restart and second node are one code path: whatever is in the tables is taken up.
@@ -9,6 +9,7 @@ pub mod definitions;
 pub mod endings;
 pub mod execute;
 pub mod flight;
+pub mod mail;
 pub mod metrics;
 pub mod origin;
 pub mod route;
@@ -17,8 +18,8 @@ pub mod settle;
 pub mod sweep;
 pub mod timers;
 
-use std::collections::HashSet;
-use std::sync::atomic::AtomicBool;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ use crate::store::{Link, Store};
 pub use append::{Appender, Receipt, Unavailable};
 pub use definitions::Definitions;
 pub use endings::Endings;
+pub use mail::Letterbox;
 pub use metrics::Metrics;
 pub use session::Session;
 
@@ -123,6 +125,9 @@ pub struct Shared {
     /// Whether ready runs wait for places: then new ones queue up behind them.
     backlog: AtomicBool,
     held: Held,
+    addressees: Arc<mail::Addressees>,
+    /// The revision of the filters that runs listen with, as this node knows it.
+    listening: AtomicI64,
     tasks_max: u32,
     /// Runs that may wait in memory for one destination: a quarter of all places.
     waiting_max: usize,
@@ -134,16 +139,27 @@ impl Shared {
     }
 }
 
-/// The claims that have a task, or a settlement on its way, on this node.
+/// The claims that have a task, or a settlement on its way, on this node, and where the mail of
+/// their runs is put.
 #[derive(Debug, Default)]
-struct Held(Mutex<HashSet<i64>>);
+struct Held(Mutex<HashMap<i64, Arc<Letterbox>>>);
 
 impl Held {
-    fn insert(&self, claim_id: i64) {
+    fn insert(&self, claim_id: i64, letterbox: Arc<Letterbox>) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(claim_id);
+            .insert(claim_id, letterbox);
+    }
+
+    fn letterboxes(&self, which: impl Fn(&Letterbox) -> bool) -> Vec<Arc<Letterbox>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .filter(|letterbox| which(letterbox))
+            .cloned()
+            .collect()
     }
 
     fn remove(&self, claim_id: i64) {
@@ -157,7 +173,7 @@ impl Held {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .iter()
+            .keys()
             .copied()
             .collect()
     }
@@ -205,6 +221,8 @@ impl Worker {
             wake_claims: Notify::new(),
             backlog: AtomicBool::new(false),
             held: Held::default(),
+            addressees: Arc::default(),
+            listening: AtomicI64::new(0),
             tasks_max: parts.tasks_max,
             waiting_max: config.runs_in_flight_max.div_ceil(4),
         });
@@ -221,9 +239,11 @@ impl Worker {
         };
         this.heartbeat(&node, &config);
         this.session.opened().await;
-        let events = this.append_loops(append_queue, &config);
+        let (router, events) = mpsc::channel(config.route_queue_events_max);
+        this.append_loops(append_queue, &router, &config);
         if roles.work {
-            this.work_loops(events, (settle_queue, &config), work);
+            this.settle_loops(settle_queue, &router, &config);
+            this.work_loops(events, &config, work);
         }
         this
     }
@@ -254,9 +274,9 @@ impl Worker {
     fn append_loops(
         &self,
         queue: append::Queue,
+        router: &mpsc::Sender<append::Appended>,
         config: &Config,
-    ) -> mpsc::Receiver<append::Appended> {
-        let (router, events) = mpsc::channel(config.route_queue_events_max);
+    ) {
         let queue = Arc::new(queue);
         for number in 0..config.append_connections {
             let (queue, router) = (Arc::clone(&queue), router.clone());
@@ -265,27 +285,37 @@ impl Worker {
                 append::run(queue, link.await, router).await
             }));
         }
-        events
+    }
+
+    fn settle_loops(
+        &self,
+        queue: settle::Queue,
+        router: &mpsc::Sender<append::Appended>,
+        config: &Config,
+    ) {
+        let queue = Arc::new(queue);
+        for number in 0..config.settle_connections {
+            let after = settle::After {
+                endings: Arc::clone(&self.endings),
+                metrics: Arc::clone(&self.shared.metrics),
+                addressees: Arc::clone(&self.shared.addressees),
+                router: router.clone(),
+            };
+            let queue = Arc::clone(&queue);
+            let link = self.counting("settle", SETTLE_LANE + number);
+            self.keep(tokio::spawn(async move {
+                settle::run(queue, link.await, after).await
+            }));
+        }
     }
 
     fn work_loops(
         &self,
         events: mpsc::Receiver<append::Appended>,
-        (settle_queue, config): (settle::Queue, &Arc<Config>),
+        config: &Arc<Config>,
         work: &Handle,
     ) {
         let (shared, executor) = (&self.shared, &self.executor);
-        let queue = Arc::new(settle_queue);
-        for number in 0..config.settle_connections {
-            let (endings, metrics) = (Arc::clone(&self.endings), Arc::clone(&shared.metrics));
-            let (queue, link) = (
-                Arc::clone(&queue),
-                self.counting("settle", SETTLE_LANE + number),
-            );
-            self.keep(tokio::spawn(async move {
-                settle::run(queue, link.await, endings, metrics).await
-            }));
-        }
         let (routed, runs) = (Arc::clone(shared), executor.clone());
         let link = self.counting("route", ROUTE_LANE);
         self.keep(work.spawn(async move { route::run(routed, runs, link.await, events).await }));
@@ -302,6 +332,10 @@ impl Worker {
         self.keep(tokio::spawn(timers::run(
             Arc::clone(shared),
             store.link("timers"),
+        )));
+        self.keep(tokio::spawn(mail::run(
+            Arc::clone(shared),
+            store.link("mail"),
         )));
         let (swept, link) = (Arc::clone(shared), self.counting("sweep", SWEEP_LANE));
         self.keep(tokio::spawn(async move {

@@ -16,16 +16,13 @@ use super::{Error, Link, NewEvent, Target, WINDOW_DAYS_MAX};
 use crate::event::DedupeKey;
 use crate::id::Id;
 
-/// Keys are narrow and copied around; bodies are not: they are unnested only where they are
-/// inserted. `(x in (…)) is true` keeps the planner from turning the test into a join.
+/// The keys of `given (key, id, window_days)` that are new, as `today`; `probed` has the others.
 ///
 /// Two partitions cannot share a unique index, so deliveries on both sides of midnight would not
 /// see each other: during the first minute of a day a key must win in the day before as well.
-pub(super) const APPEND: &str = "
-with given as materialized (
-  select * from unnest($1::bytea[], $2::uuid[], $3::smallint[]) as t (key, id, window_days)
-),
-probed as materialized (
+macro_rules! new_keys {
+    () => {
+        "probed as materialized (
   select g.key, g.id, d.event_id as earlier
   from given g left join lateral (
     select x.event_id from dedupe x
@@ -46,7 +43,21 @@ today as (
   where earlier is null
     and (localtime >= time '00:01' or id in (select event_id from yesterday)) order by key
   on conflict do nothing returning event_id
+),"
+    };
+}
+pub(super) use new_keys;
+
+/// Keys are narrow and copied around; bodies are not: they are unnested only where they are
+/// inserted. `(x in (…)) is true` keeps the planner from turning the test into a join.
+pub(super) const APPEND: &str = concat!(
+    "
+with given as materialized (
+  select * from unnest($1::bytea[], $2::uuid[], $3::smallint[]) as t (key, id, window_days)
 ),
+",
+    new_keys!(),
+    "
 stored as (
   insert into events (id, source, event_id, type, content_type, attributes, headers, body,
                       workflow_id, run_id)
@@ -67,7 +78,8 @@ counted as (
     duplicates = duplicates + $15::bigint - (select count(*) from stored)
   where session_id = $13::bigint and lane = $14::smallint
 )
-select id, earlier, id in (select id from stored) as stored from probed";
+select id, earlier, id in (select id from stored) as stored from probed"
+);
 
 /// The event that a key belongs to, newest day first.
 pub(super) const FIND: &str = "
@@ -184,22 +196,22 @@ fn earlier(row: &PgRow) -> Result<Option<Id>, Error> {
 
 /// The batch turned by ninety degrees, as Postgres wants it.
 #[derive(Default)]
-struct Columns<'a> {
-    ids: Vec<Uuid>,
-    windows: Vec<i16>,
-    sources: Vec<Cow<'a, str>>,
-    event_ids: Vec<Cow<'a, str>>,
-    types: Vec<Cow<'a, str>>,
-    content_types: Vec<Option<Cow<'a, str>>>,
-    attributes: Vec<Option<Vec<u8>>>,
+pub(super) struct Columns<'a> {
+    pub ids: Vec<Uuid>,
+    pub windows: Vec<i16>,
+    pub sources: Vec<Cow<'a, str>>,
+    pub event_ids: Vec<Cow<'a, str>>,
+    pub types: Vec<Cow<'a, str>>,
+    pub content_types: Vec<Option<Cow<'a, str>>>,
+    pub attributes: Vec<Option<Vec<u8>>>,
     headers: Vec<Option<Vec<u8>>>,
-    bodies: Vec<&'a [u8]>,
-    workflows: Vec<Option<i32>>,
-    runs: Vec<Option<Uuid>>,
+    pub bodies: Vec<&'a [u8]>,
+    pub workflows: Vec<Option<i32>>,
+    pub runs: Vec<Option<Uuid>>,
 }
 
 impl<'a> Columns<'a> {
-    fn of(events: impl Iterator<Item = &'a NewEvent>) -> Self {
+    pub(super) fn of(events: impl Iterator<Item = &'a NewEvent>) -> Self {
         let mut columns = Self::default();
         for new in events {
             let event = &new.event;
@@ -219,14 +231,16 @@ impl<'a> Columns<'a> {
                 .headers
                 .push(json(&event.headers, event.headers.is_empty()));
             columns.bodies.push(&event.body);
-            let target = new.target.as_ref().map(
-                |Target::Start {
-                     workflow_id,
-                     run_id,
-                 }| { (*workflow_id, run_id.uuid()) },
-            );
-            columns.workflows.push(target.map(|(workflow, _)| workflow));
-            columns.runs.push(target.map(|(_, run)| run));
+            let (workflow, run) = match &new.target {
+                Some(Target::Start {
+                    workflow_id,
+                    run_id,
+                }) => (Some(*workflow_id), Some(run_id.uuid())),
+                Some(Target::Run { run_id }) => (None, Some(run_id.uuid())),
+                None => (None, None),
+            };
+            columns.workflows.push(workflow);
+            columns.runs.push(run);
         }
         columns
     }

@@ -1,4 +1,4 @@
-//! Reads what a run needs to be replayed: its event and its journal.
+//! Reads what a run needs to be replayed and go on: its event, its journal and its mail.
 
 use std::collections::HashMap;
 
@@ -53,6 +53,7 @@ impl Link {
                 .or_default()
                 .push(entries.into());
         }
+        let mut mail = self.mail_of(&ids).await?;
         let rows = self.rows(sqlx::query(RUNS).bind(&ids)).await?;
         rows.iter()
             .map(|row| {
@@ -65,6 +66,7 @@ impl Link {
                     event,
                     target,
                     journal: journals.remove(&id).unwrap_or_default(),
+                    mail: mail.remove(&id).unwrap_or_default(),
                 })
             })
             .collect()
@@ -97,9 +99,12 @@ pub(super) fn read_event(row: &PgRow, at: usize) -> Result<(Event, Option<Target
     };
     let workflow: Option<i32> = row.try_get(at + 8)?;
     let run: Option<Uuid> = row.try_get(at + 9)?;
-    let target = workflow.zip(run).map(|(workflow_id, run)| Target::Start {
-        workflow_id,
-        run_id: run.into(),
+    let target = run.map(|run| match workflow {
+        Some(workflow_id) => Target::Start {
+            workflow_id,
+            run_id: run.into(),
+        },
+        None => Target::Run { run_id: run.into() },
     });
     Ok((event, target))
 }

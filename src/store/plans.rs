@@ -3,20 +3,28 @@
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
-use super::{Error, Store, append, claim, fire, load, route, sessions, settle, sweep};
+use super::{
+    Error, Store, append, claim, exchange, fire, load, mail, route, sessions, settle, sweep,
+};
 
 /// All hot statements.
-pub const STATEMENTS: [(&str, &str); 13] = [
+pub const STATEMENTS: [(&str, &str); 19] = [
     ("append", append::APPEND),
     ("find", append::FIND),
     ("route", route::ROUTE),
+    ("route_and_tell", route::ROUTE_AND_TELL),
     ("unrouted", route::UNROUTED),
     ("claim", claim::CLAIM),
     ("ready_queues", claim::READY_QUEUES),
     ("reclaim", claim::RECLAIM),
     ("load_runs", load::RUNS),
     ("load_journals", load::JOURNALS),
+    ("load_mail", mail::MAIL),
     ("settle", settle::SETTLE),
+    ("exchange", exchange::EXCHANGE),
+    ("wake", mail::WAKE),
+    ("deliver", mail::DELIVER),
+    ("post", mail::POST),
     ("fire", fire::FIRE),
     ("close", sessions::CLOSE),
     ("sweep", sweep::SWEEP),

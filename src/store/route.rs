@@ -11,19 +11,33 @@ use uuid::Uuid;
 use super::append::storable;
 use super::link::check_batch;
 use super::load::read_event;
-use super::{Error, Link, Routing, Unrouted};
+use super::{Error, Link, Routed, Routing, Unrouted};
 use crate::id::Id;
 
 /// The delete decides who routes an event: of two nodes the second finds its row gone. Rows are
 /// looked up one by one and deleted by place, in an order that is the same for everybody.
-pub(super) const ROUTE: &str = "
-with places as materialized (
+///
+/// A router that does not know all filters that runs listen with deletes nothing: it must learn
+/// them first. Whoever began to listen before this statement's snapshot is therefore heard.
+///
+/// Made twice: as it is, and with listeners to tell, of which most batches have none. There,
+/// `$more` tells them, `$unless` keeps what was heard from being ignored, `$answer` names them.
+macro_rules! route {
+    ([$($more:tt)*] [$($unless:tt)*] [$($answer:tt)*]) => {
+        concat!(
+            "
+with revised as materialized (
+  select from listening_revision where number <> $11::bigint
+),
+places as materialized (
   select i.place from unnest($1::uuid[]) as g (id) cross join lateral (
     select x.ctid as place from inbox x where x.event_id = g.id offset 0
   ) i
 ),
 gone as (
-  delete from inbox where ctid = any (array(select place from places)) returning event_id
+  delete from inbox
+  where ctid = any (array(select place from places)) and not exists (select from revised)
+  returning event_id
 ),
 created as (
   insert into runs (id, workflow_id, event_id)
@@ -44,11 +58,15 @@ queued as (
   select 0, n.id from unnest($2, $5) as n (id, claim_id)
   where n.claim_id is null and (n.id in (select id from created)) is true
   on conflict do nothing
-),
+),",
+            $($more)*,
+            "
 passed as (
   insert into ignored (event_id, reason)
   select n.id, n.reason from unnest($7::uuid[], $8::text[]) as n (id, reason)
-  where (n.id in (select event_id from gone)) is true
+  where (n.id in (select event_id from gone)) is true",
+            $($unless)*,
+            "
   on conflict do nothing returning event_id
 ),
 counted as (
@@ -58,7 +76,43 @@ counted as (
     runs = runs + (select count(*) from created)
   where session_id = $9::bigint and lane = $10::smallint
 )
-select event_id from gone";
+select 0::smallint, event_id from gone union all select 1::smallint, null::uuid from revised",
+            $($answer)*,
+        )
+    };
+}
+
+/// Batches that no listener may be waiting for.
+pub(super) const ROUTE: &str = route!([""][""][""]);
+
+/// A listener hears an event once, however many of its filters match. An event that is addressed
+/// to a run reaches it while it is open, whether it listens yet or not.
+pub(super) const ROUTE_AND_TELL: &str = route!(
+    ["
+heard as (
+  insert into mail (run_id, id, kind)
+  select distinct l.run_id, g.event_id, 0::smallint
+  from unnest($12::uuid[], $13::uuid[]) as g (event_id, key)
+  cross join lateral (select x.run_id from listeners x where x.key = g.key offset 0) l
+  where (g.event_id in (select event_id from gone)) is true
+  on conflict do nothing returning run_id, id
+),
+open as materialized (
+  select a.event_id, a.run_id
+  from unnest($14::uuid[], $15::uuid[]) as a (event_id, run_id)
+  cross join lateral (select from runs x where x.id = a.run_id offset 0) r
+  where (a.event_id in (select event_id from gone)) is true
+    and not exists (select from journal j where j.run_id = a.run_id and j.status is not null)
+),
+told as (
+  insert into mail (run_id, id, kind)
+  select run_id, event_id, 0::smallint from open
+  on conflict do nothing returning run_id, id
+),"]["
+    and (n.id in (select id from heard union all select event_id from open)) is not true"]
+        [" union all select distinct 2::smallint, run_id from heard
+union all select 2::smallint, run_id from told"]
+);
 
 /// Ids sort by time, so the first rows of the index are the oldest.
 pub(super) const UNROUTED: &str = "
@@ -71,61 +125,72 @@ where i.queued_at <= now() - $1::bigint * interval '1 millisecond'
 order by i.event_id limit $2::integer";
 
 impl Link {
-    /// T2. Deletes inbox rows and creates their runs, claims, ready rows and "ignored" records in
-    /// one statement. Returns the events that another node had already routed: nothing was
-    /// created for them. Runs may be created with ids of version 7 only.
+    /// T2. Deletes inbox rows and creates their runs, claims, ready rows, mail and "ignored"
+    /// records in one statement. Runs may be created with ids of version 7 only.
     ///
     /// After [`Error::Unavailable`] the batch may have been routed. Routing it again is safe: it
     /// answers that the events were already routed. Claims that this node then does not know of
-    /// come back through [`Link::reclaim`].
+    /// come back through [`Link::reclaim`], mail that nobody was woken for through
+    /// [`Link::deliver`].
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Refused`], or [`Error::Unfit`] for an oversized batch.
-    pub async fn route(&mut self, batch: &Routing) -> Result<Vec<Id>, Error> {
+    pub async fn route(&mut self, batch: &Routing) -> Result<Routed, Error> {
         check_batch(batch.events.len())?;
         let (session, lane) = self.lane;
+        let uuids = |ids: &[Id]| ids.iter().map(|id| id.uuid()).collect::<Vec<_>>();
         let runs = &batch.runs;
-        let rows = self
-            .rows(
-                sqlx::query(ROUTE)
-                    .bind(batch.events.iter().map(|id| id.uuid()).collect::<Vec<_>>())
-                    .bind(runs.iter().map(|run| run.id.uuid()).collect::<Vec<_>>())
-                    .bind(
-                        runs.iter()
-                            .map(|run| run.event_id.uuid())
-                            .collect::<Vec<_>>(),
-                    )
-                    .bind(runs.iter().map(|run| run.workflow_id).collect::<Vec<_>>())
-                    .bind(runs.iter().map(|run| run.claim_id).collect::<Vec<_>>())
-                    .bind(batch.session)
-                    .bind(
-                        batch
-                            .ignored
-                            .iter()
-                            .map(|(id, _)| id.uuid())
-                            .collect::<Vec<_>>(),
-                    )
-                    .bind(
-                        batch
-                            .ignored
-                            .iter()
-                            .map(|(_, why)| storable(why))
-                            .collect::<Vec<_>>(),
-                    )
-                    .bind(session)
-                    .bind(lane),
+        let ignored = &batch.ignored;
+        let tells = !(batch.heard.is_empty() && batch.addressed.is_empty());
+        let mut query = sqlx::query(if tells { ROUTE_AND_TELL } else { ROUTE })
+            .bind(uuids(&batch.events))
+            .bind(runs.iter().map(|run| run.id.uuid()).collect::<Vec<_>>())
+            .bind(
+                runs.iter()
+                    .map(|run| run.event_id.uuid())
+                    .collect::<Vec<_>>(),
             )
-            .await?;
-        let routed: HashSet<Uuid> = rows
-            .iter()
-            .map(|row| row.try_get(0))
-            .collect::<Result<_, _>>()?;
-        Ok(batch
-            .events
-            .iter()
-            .copied()
-            .filter(|id| !routed.contains(&id.uuid()))
-            .collect())
+            .bind(runs.iter().map(|run| run.workflow_id).collect::<Vec<_>>())
+            .bind(runs.iter().map(|run| run.claim_id).collect::<Vec<_>>())
+            .bind(batch.session)
+            .bind(ignored.iter().map(|(id, _)| id.uuid()).collect::<Vec<_>>())
+            .bind(
+                ignored
+                    .iter()
+                    .map(|(_, why)| storable(why))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(session)
+            .bind(lane)
+            .bind(batch.listening);
+        if tells {
+            let (heard, keys): (Vec<Uuid>, Vec<Uuid>) = batch
+                .heard
+                .iter()
+                .map(|(event, key)| (event.uuid(), key.uuid()))
+                .unzip();
+            let (told, addressees): (Vec<Uuid>, Vec<Uuid>) = batch
+                .addressed
+                .iter()
+                .map(|(event, run)| (event.uuid(), run.uuid()))
+                .unzip();
+            query = query.bind(heard).bind(keys).bind(told).bind(addressees);
+        }
+        let rows = self.rows(query).await?;
+        let mut routed = Routed::default();
+        let mut gone = HashSet::new();
+        for row in &rows {
+            match row.try_get::<i16, _>(0)? {
+                0 => {
+                    gone.insert(row.try_get::<Uuid, _>(1)?);
+                }
+                1 => routed.stale = true,
+                _ => routed.told.push(row.try_get::<Uuid, _>(1)?.into()),
+            }
+        }
+        let events = batch.events.iter().copied();
+        routed.elsewhere = events.filter(|id| !gone.contains(&id.uuid())).collect();
+        Ok(routed)
     }
 
     /// Inbox rows older than `older_than`, with their events, oldest first; at most `limit`.

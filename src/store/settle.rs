@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use sqlx::Row;
 use uuid::Uuid;
 
+use super::exchange::{EXCHANGE, Exchanged};
 use super::link::check_batch;
 use super::{Error, Link, Next, Settlement};
 use crate::id::Id;
@@ -17,7 +18,13 @@ use crate::id::Id;
 /// therefore one of its own whose commit was not reported, and is replaced.
 ///
 /// `next`: 0 keep, 1 wait, 2 ready, 3 ended. Sweeps are forgotten when there is progress.
-pub(super) const SETTLE: &str = "
+///
+/// Made twice: as it is, and with what a run exchanges with others, of which most have none. There,
+/// `$more` is what is written besides, `$counts` what is counted of it and `$any` when.
+macro_rules! settle {
+    ([$($more:tt)*] [$($counts:tt)*] [$($any:tt)*]) => {
+        concat!(
+            "
 with places as materialized (
   select g.run_id, g.next, g.due_us, g.destination_id, g.workflow_id, g.status, c.place,
          case when g.progress then 0 else c.sweeps end as sweeps
@@ -69,16 +76,29 @@ ended as materialized (
 dead as (
   insert into faulted (run_id, workflow_id)
   select run_id, workflow_id from ended where status = 'faulted' on conflict do nothing
-),
+),",
+            $($more)*,
+            "
 counted as (
   update ledger set
     completed = completed + (select count(*) from ended where status = 'completed'),
     faulted = faulted + (select count(*) from ended where status = 'faulted'),
-    cancelled = cancelled + (select count(*) from ended where status = 'cancelled')
+    cancelled = cancelled + (select count(*) from ended where status = 'cancelled')",
+            $($counts)*,
+            "
   where session_id = $13::bigint and lane = $14::smallint
-    and exists (select from ended)
+    and (exists (select from ended)",
+            $($any)*,
+            ")
 )
-select run_id from held";
+select run_id from held"
+        )
+    };
+}
+pub(super) use settle;
+
+/// Settlements of runs that exchange nothing.
+pub(super) const SETTLE: &str = settle!([""][""][""]);
 
 impl Link {
     /// T3. Returns the runs whose claim was lost; nothing was written for them. At most one
@@ -92,25 +112,28 @@ impl Link {
     pub async fn settle(&mut self, batch: &[Settlement]) -> Result<Vec<Id>, Error> {
         check_batch(batch.len())?;
         let columns = Columns::of(batch);
-        let rows = self
-            .rows(
-                sqlx::query(SETTLE)
-                    .bind(columns.runs)
-                    .bind(columns.claims)
-                    .bind(columns.nexts)
-                    .bind(columns.dues_us)
-                    .bind(columns.destinations)
-                    .bind(columns.workflows)
-                    .bind(columns.statuses)
-                    .bind(columns.progress)
-                    .bind(columns.seqs)
-                    .bind(columns.entries)
-                    .bind(columns.outputs)
-                    .bind(columns.errors)
-                    .bind(self.lane.0)
-                    .bind(self.lane.1),
-            )
-            .await?;
+        let exchanges = batch.iter().any(|settlement| settlement.exchange.is_some());
+        let query = sqlx::query(if exchanges { EXCHANGE } else { SETTLE })
+            .bind(columns.runs)
+            .bind(columns.claims)
+            .bind(columns.nexts)
+            .bind(columns.dues_us)
+            .bind(columns.destinations)
+            .bind(columns.workflows)
+            .bind(columns.statuses)
+            .bind(columns.progress)
+            .bind(columns.seqs)
+            .bind(columns.entries)
+            .bind(columns.outputs)
+            .bind(columns.errors)
+            .bind(self.lane.0)
+            .bind(self.lane.1);
+        let rows = if exchanges {
+            let exchanged = Exchanged::of(batch);
+            self.rows(exchanged.bind(query)).await?
+        } else {
+            self.rows(query).await?
+        };
         let held: HashSet<Uuid> = rows
             .iter()
             .map(|row| row.try_get(0))

@@ -167,6 +167,7 @@ async fn begun(shared: &Shared, loaded: Loaded, claim_id: i64) -> Result<Begun, 
         journal,
         seq,
         event_id: loaded.event.id,
+        mail: loaded.mail,
     })
 }
 
@@ -191,6 +192,7 @@ async fn fault(
         seq: i32::MAX,
         entries: None,
         next,
+        exchange: None,
     };
     shared.settler.settle(settlement).await;
 }

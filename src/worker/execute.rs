@@ -14,12 +14,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Shared;
 use super::flight::Flight;
+use super::mail::{Letterbox, Post};
 use super::settle::Request;
 use crate::expression::Value;
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
 use crate::run::{Change, End, Entry, Pending, Run, Surroundings, entry};
-use crate::store::{Next, Settlement};
+use crate::store::{Exchange, Letter, Mail, Next, Settlement};
 use crate::workflow::Definition;
 
 /// A free place among the runs this node has in flight; given back when dropped.
@@ -57,6 +58,8 @@ pub struct Begun {
     pub seq: i32,
     /// The event that started it, for the log.
     pub event_id: Id,
+    /// What it has not taken in yet, oldest first.
+    pub mail: Vec<Mail>,
 }
 
 /// Takes claimed runs; cheap to clone.
@@ -98,7 +101,10 @@ impl Executor {
     /// Drives a run to its end, or to where it waits.
     pub fn start(&self, begun: Begun, slot: Slot) {
         self.shared.metrics.runs_in_flight.inc();
-        self.shared.held.insert(begun.claim_id);
+        let letterbox = Arc::new(Letterbox::new(begun.run_id));
+        self.shared
+            .held
+            .insert(begun.claim_id, Arc::clone(&letterbox));
         let shared = Arc::clone(&self.shared);
         let lease = Lease {
             shared: Arc::clone(&shared),
@@ -107,7 +113,8 @@ impl Executor {
         };
         self.work.spawn(async move {
             let lost = Lost::of(&begun);
-            let driven = std::panic::AssertUnwindSafe(drive(&shared, begun, lease)).catch_unwind();
+            let driven = drive(&shared, begun, lease, &letterbox);
+            let driven = std::panic::AssertUnwindSafe(driven).catch_unwind();
             if driven.await.is_err() {
                 lost.settle(&shared).await;
             }
@@ -126,18 +133,25 @@ struct Live<'a> {
     unsaved: Vec<Entry>,
     definition: Arc<Definition>,
     event_id: Id,
+    mail: Post,
 }
 
-async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease) {
+async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Letterbox) {
     let mut live = Live::replay(shared, begun);
     let mut flight = Flight::new(shared, live.run_id, live.claim_id);
     loop {
+        live.mail.put(letterbox.take());
         let (effects, waits) = match live.run.pending() {
             Pending::Ended(end) => return live.end(end, lease).await,
             Pending::Open { effects, waits } => (effects, waits),
         };
         let now = Timestamp::now();
-        if let Some(wait) = waits.iter().find(|wait| wait.until <= now) {
+        let due = waits.iter().find(|wait| wait.until <= now);
+        if let Some(mail) = live.mail.next(due.map(|wait| wait.until)) {
+            live.take(mail, now);
+            continue;
+        }
+        if let Some(wait) = due {
             live.apply(
                 now,
                 Change::Fired {
@@ -176,8 +190,16 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease) {
             };
             return live.release(Next::Wait { due_at }, lease).await;
         }
-        for change in flight.next(wake_at).await {
-            live.apply(Timestamp::now(), change);
+        if live.has_news() && !live.save().await {
+            return;
+        }
+        tokio::select! {
+            changes = flight.next(wake_at) => {
+                for change in changes {
+                    live.apply(Timestamp::now(), change);
+                }
+            }
+            () = letterbox.arrived.notified() => {}
         }
     }
 }
@@ -218,7 +240,23 @@ impl<'a> Live<'a> {
             unsaved: Vec::new(),
             definition: begun.definition,
             event_id: begun.event_id,
+            mail: Post::of(begun.mail),
         }
+    }
+
+    /// Takes a letter in. What the run has no use for is taken too, so that it does not come again.
+    fn take(&mut self, mail: Mail, _now: Timestamp) {
+        match mail.letter {
+            Letter::Event { .. } => {}
+            Letter::Command(_) | Letter::Child(_) | Letter::Lost => {
+                tracing::warn!(run.id = %self.run_id, mail.id = %mail.id, "mail cannot be read");
+            }
+        }
+    }
+
+    /// Whether there is something that others must learn of before this run goes on.
+    fn has_news(&self) -> bool {
+        self.mail.has_taken()
     }
 
     fn apply(&mut self, at: Timestamp, change: Change) {
@@ -229,7 +267,7 @@ impl<'a> Live<'a> {
 
     /// Commits what was journaled since the last time; false = the claim was lost.
     async fn save(&mut self) -> bool {
-        if self.unsaved.is_empty() {
+        if self.unsaved.is_empty() && !self.has_news() {
             return true;
         }
         let settlement = self.settlement(Next::Keep);
@@ -280,7 +318,19 @@ impl<'a> Live<'a> {
             seq: self.seq.load(Ordering::Relaxed),
             entries,
             next,
+            exchange: self.exchange(),
         }
+    }
+
+    /// What the run exchanges with others in its next settlement.
+    fn exchange(&mut self) -> Option<Box<Exchange>> {
+        let taken = self.mail.taken();
+        (!taken.is_empty()).then(|| {
+            Box::new(Exchange {
+                taken,
+                ..Exchange::default()
+            })
+        })
     }
 
     fn log(&self, end: &End, status: &'static str) {
@@ -363,6 +413,7 @@ impl Lost {
                 output: None,
                 error: serde_json::to_vec(&problem).ok().map(Into::into),
             },
+            exchange: None,
         };
         shared.settler.settle(settlement).await;
     }

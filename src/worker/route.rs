@@ -102,17 +102,15 @@ async fn route_leftovers(shared: &Shared, executor: &Executor, link: &mut Link) 
 
 /// Routes one batch; tries until the database has answered.
 async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec<Appended>) {
-    let (mut starts, ignored) = decide(shared, executor, &batch).await;
-    let routing = Routing {
-        session: shared.session.id(),
-        events: batch.iter().map(|appended| appended.event.id).collect(),
-        runs: starts.iter().map(|start| new_run(start, &batch)).collect(),
-        ignored,
-    };
+    let mut decided = decide(shared, executor, &batch).await;
     let mut pause = Duration::from_millis(100);
-    let elsewhere = loop {
-        match link.route(&routing).await {
-            Ok(elsewhere) => break elsewhere,
+    let routed = loop {
+        match link.route(&decided.routing).await {
+            Ok(routed) if !routed.stale => break routed,
+            Ok(_) => {
+                learn(shared, link).await;
+                decided = decide(shared, executor, &batch).await;
+            }
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "events could not be routed; trying again");
                 tokio::time::sleep(pause).await;
@@ -120,6 +118,14 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec
             }
         }
     };
+    let Decided {
+        routing,
+        mut starts,
+    } = decided;
+    let elsewhere = routed.elsewhere;
+    if !routed.told.is_empty() {
+        shared.addressees.tell(routed.told);
+    }
     // Events found gone were routed by another node, or by our own statement whose answer was
     // lost. In the second case the claims are ours without a task; `reclaim` gives them back.
     starts.retain(|start| !elsewhere.contains(&batch[start.event].event.id));
@@ -142,6 +148,7 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec
                     journal: Vec::new(),
                     seq: 0,
                     event_id: appended.event.id,
+                    mail: Vec::new(),
                 };
                 executor.start(begun, slot);
             }
@@ -164,14 +171,28 @@ pub fn input(event: &Event, addressed: bool, definition: &Definition) -> Value {
     trigger::input(definition, trigger::envelope(event))
 }
 
-async fn decide(
-    shared: &Shared,
-    executor: &Executor,
-    batch: &[Appended],
-) -> (Vec<Start>, Vec<(Id, String)>) {
+/// What is to become of a batch.
+struct Decided {
+    routing: Routing,
+    starts: Vec<Start>,
+}
+
+/// Learns the filters that runs listen with now.
+async fn learn(shared: &Shared, link: &mut Link) {
+    match link.listened().await {
+        Ok(listened) => shared.listening.store(listened.revision, Ordering::Release),
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "filters of runs could not be read");
+            tokio::time::sleep(LEFTOVER_PERIOD).await;
+        }
+    }
+}
+
+async fn decide(shared: &Shared, executor: &Executor, batch: &[Appended]) -> Decided {
     let active = shared.definitions.active();
     let mut starts = Vec::with_capacity(batch.len());
     let mut ignored = Vec::new();
+    let mut addressed = Vec::new();
     for (event, appended) in batch.iter().enumerate() {
         match appended.target {
             Some(Target::Start {
@@ -193,6 +214,12 @@ async fn decide(
                     claimed: None,
                 });
             }
+            Some(Target::Run { run_id }) => {
+                let id = appended.event.id;
+                addressed.push((id, run_id));
+                let reason = format!("run {run_id}, which it was for, is unknown or has ended");
+                ignored.push((id, reason));
+            }
             None => match_triggers(&active, (event, appended), &mut starts, &mut ignored),
         }
     }
@@ -205,7 +232,16 @@ async fn decide(
                 .map(|slot| (shared.session.next_claim_id(), slot));
         }
     }
-    (starts, ignored)
+    let routing = Routing {
+        session: shared.session.id(),
+        events: batch.iter().map(|appended| appended.event.id).collect(),
+        runs: starts.iter().map(|start| new_run(start, batch)).collect(),
+        ignored,
+        listening: shared.listening.load(Ordering::Acquire),
+        heard: Vec::new(),
+        addressed,
+    };
+    Decided { routing, starts }
 }
 
 fn match_triggers(

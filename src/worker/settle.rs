@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::Instant;
 
-use super::append::chain;
+use super::append::{Appended, chain};
 use super::execute::Lease;
+use super::mail::Addressees;
 use super::{Endings, Metrics};
 use crate::id::Id;
 use crate::store::{self, Link, Next, Settlement};
@@ -79,8 +81,46 @@ impl Settler {
     }
 }
 
+/// Whom a settler tells what has become durable.
+pub struct After {
+    /// Those who wait for a run to end.
+    pub endings: Arc<Endings>,
+    /// What to count.
+    pub metrics: Arc<Metrics>,
+    /// Those who wake runs that have mail.
+    pub addressees: Arc<Addressees>,
+    /// The router, for events that runs have published.
+    pub router: mpsc::Sender<Appended>,
+}
+
+impl After {
+    /// What a run has exchanged is durable. The settlement by which it went to wait did not see
+    /// mail that was being written meanwhile, so somebody must look again.
+    fn exchanged(&self, settlement: &mut Settlement) {
+        let Some(exchange) = settlement.exchange.take() else {
+            return;
+        };
+        let waits = matches!(settlement.next, Next::Wait { .. });
+        let waiting = (waits && !exchange.listens.is_empty()).then_some(settlement.run_id);
+        let addressees = exchange.mail.iter().map(|mail| mail.run_id);
+        self.addressees.tell(addressees.chain(waiting));
+        for new in exchange.events {
+            self.metrics.appended.inc();
+            let appended = Appended {
+                event: new.event,
+                target: new.target,
+                received_at: Instant::now(),
+            };
+            if self.router.try_send(appended).is_err() {
+                // The inbox row remains; the router reads it back when it has caught up.
+                self.metrics.handoffs_skipped.inc();
+            }
+        }
+    }
+}
+
 /// Runs one settler task until every [`Settler`] is gone.
-pub async fn run(queue: Arc<Queue>, mut link: Link, endings: Arc<Endings>, metrics: Arc<Metrics>) {
+pub async fn run(queue: Arc<Queue>, mut link: Link, after: After) {
     let mut batch = Vec::with_capacity(BATCH_RUNS_MAX);
     loop {
         let taken = {
@@ -90,7 +130,7 @@ pub async fn run(queue: Arc<Queue>, mut link: Link, endings: Arc<Endings>, metri
         if taken == 0 {
             return;
         }
-        metrics.settle_batch_runs.observe(taken as f64);
+        after.metrics.settle_batch_runs.observe(taken as f64);
         let mut settlements = Vec::with_capacity(taken);
         let mut waiting = Vec::with_capacity(taken);
         for request in batch.drain(..) {
@@ -98,17 +138,18 @@ pub async fn run(queue: Arc<Queue>, mut link: Link, endings: Arc<Endings>, metri
             waiting.push((request.lease, request.settled));
         }
         let lost = settle(&mut link, &settlements).await;
-        for (settlement, (lease, settled)) in settlements.iter().zip(waiting) {
+        for (settlement, (lease, settled)) in settlements.iter_mut().zip(waiting) {
             let kept = !lost.contains(&settlement.run_id);
             if !kept {
-                metrics.fenced.inc();
+                after.metrics.fenced.inc();
             }
+            after.exchanged(settlement);
             drop(lease);
             if let Some(settled) = settled {
                 let _gone = settled.send(kept);
             }
             if matches!(settlement.next, Next::Ended { .. }) {
-                endings.ended(settlement.run_id);
+                after.endings.ended(settlement.run_id);
             }
         }
     }

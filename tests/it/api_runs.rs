@@ -51,7 +51,7 @@ impl Hands {
             .unwrap();
         let of_run = |event: &hookwright::store::Unrouted| match event.target {
             Some(hookwright::store::Target::Start { run_id, .. }) => run_id == id,
-            None => false,
+            Some(_) | None => false,
         };
         let event_id = unrouted.into_iter().find(of_run).unwrap().event.id;
         self.claim_id += 1;
@@ -68,7 +68,7 @@ impl Hands {
             runs: vec![new()],
             ..Routing::default()
         };
-        assert!(self.link.route(&batch).await.unwrap().is_empty());
+        assert!(self.link.route(&batch).await.unwrap().elsewhere.is_empty());
         new()
     }
 
@@ -80,6 +80,7 @@ impl Hands {
             seq: 0,
             entries: None,
             next,
+            exchange: None,
         };
         assert!(self.link.settle(&[settlement]).await.unwrap().is_empty());
     }

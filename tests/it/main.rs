@@ -37,6 +37,7 @@ mod signatures;
 mod store_append;
 mod store_connect;
 mod store_journey;
+mod store_mail;
 mod store_managed;
 mod store_partitions;
 mod store_plans;

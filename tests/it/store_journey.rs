@@ -30,7 +30,7 @@ pub async fn runs(link: &mut Link, session: i64, count: usize) -> Vec<NewRun> {
             claim_id: Some(claim_id),
         });
     }
-    assert!(link.route(&batch).await.unwrap().is_empty());
+    assert!(link.route(&batch).await.unwrap().elsewhere.is_empty());
     batch.runs
 }
 
@@ -43,6 +43,7 @@ pub fn settlement(run: &NewRun, seq: i32, next: Next) -> Settlement {
         seq,
         entries: Some(Bytes::from(format!("[{seq}]"))),
         next,
+        exchange: None,
     }
 }
 
@@ -91,14 +92,15 @@ async fn routing_creates_claimed_and_ready_runs_and_says_what_is_ignored() {
         events: ids.clone(),
         runs: vec![run(ids[0], Some(1)), run(ids[0], None), run(ids[1], None)],
         ignored: vec![(ids[2], "no workflow listens\0".to_owned())],
+        ..Routing::default()
     };
-    assert!(link.route(&batch).await.unwrap().is_empty());
+    assert!(link.route(&batch).await.unwrap().elsewhere.is_empty());
     assert_eq!(number(&database, "select count(*) from runs").await, 3);
     assert_eq!(number(&database, "select count(*) from claims").await, 1);
     assert_eq!(number(&database, "select count(*) from ready").await, 2);
     assert_eq!(number(&database, "select count(*) from ignored").await, 1);
     assert_eq!(
-        link.route(&batch).await.unwrap(),
+        link.route(&batch).await.unwrap().elsewhere,
         ids,
         "all had been routed"
     );
@@ -143,7 +145,7 @@ async fn route_all(link: &mut Link, session: i64, ids: &[Id]) -> usize {
             runs,
             ..Routing::default()
         };
-        created += ids.len() - link.route(&batch).await.unwrap().len();
+        created += ids.len() - link.route(&batch).await.unwrap().elsewhere.len();
     }
     created
 }

@@ -15,8 +15,16 @@ use crate::postgres::{Database, database};
 const BATCH: usize = 64;
 
 /// Tables that grow with traffic: never read as a whole.
-const LARGE: [&str; 7] = [
-    "events", "dedupe", "runs", "journal", "ready", "timers", "inbox",
+const LARGE: [&str; 9] = [
+    "events",
+    "dedupe",
+    "runs",
+    "journal",
+    "ready",
+    "timers",
+    "inbox",
+    "mail",
+    "listeners",
 ];
 
 /// Statements that read an index in its order up to a limit, and so need no condition on it.
@@ -35,6 +43,8 @@ insert into runs select id, 1, id from filled;
 insert into journal (run_id, seq, entries) select id, 0, '[]' from filled;
 insert into ready select n % 10, now() - interval '1 minute', id from filled;
 insert into timers select now() - interval '1 minute' + n * interval '10 ms', id from filled;
+insert into mail (run_id, id, kind) select id, id, 0 from filled;
+insert into listeners (run_id, key) select id, md5((n % 1000)::text)::uuid from filled;
 insert into claims (run_id, claim_id, session_id) select id, n, 1 from filled where n <= 100";
 
 #[tokio::test]
@@ -136,25 +146,41 @@ fn call(name: &str, ids: &[String]) -> (String, u64) {
             6_000,
         ),
         "find" => (format!("'{{{}}}'", keys.join(",")), 3_000),
-        "route" => (
+        "route" | "route_and_tell" => (
             format!(
-                "{}, {}, {}, {}, {}, 1, '{{}}', '{{}}', 1, 0",
+                "{}, {}, {}, {}, {}, 1, '{{}}', '{{}}', 1, 0, 0{}",
                 list(ids),
                 list(&new),
                 list(ids),
                 each("1", "integer"),
                 list(&numbers),
+                if name == "route" {
+                    String::new()
+                } else {
+                    format!(
+                        ", {}, {}, {}, {}",
+                        list(ids),
+                        each("md5('7')::uuid", "uuid"),
+                        list(&ids[..8]),
+                        list(&ids[..8]),
+                    )
+                }
             ),
-            2_500,
+            // Each of twenty listeners gets each of 64 events here.
+            if name == "route" { 2_500 } else { 25_000 },
         ),
         "unrouted" => ("0, 64".to_owned(), 600),
         "claim" => ("'{0,1,2}', '{20,20,24}', 1, 1000".to_owned(), 1_500),
         "ready_queues" => (String::new(), 100),
         "reclaim" => ("1, 0, '{1,2,3}'".to_owned(), 4_000),
         "load_runs" | "load_journals" => (list(ids), 1_500),
-        "settle" => (
+        "load_mail" => (format!("{}, 1000", list(ids)), 2_000),
+        "wake" => (list(ids), 2_500),
+        "deliver" => (format!("'{}', 1000", Id::from(uuid::Uuid::nil())), 60_000),
+        "post" => (format!("'{}', '{}', 1, '\\x00'", ids[0], new[0]), 100),
+        "settle" | "exchange" => (
             format!(
-                "{}, {}, {}, {}, {}, {}, {}, {}, {}, {bytes}, {bytes}, {bytes}, 1, 0",
+                "{}, {}, {}, {}, {}, {}, {}, {}, {}, {bytes}, {bytes}, {bytes}, 1, 0{}",
                 list(ids),
                 list(&numbers),
                 each("3", "smallint"),
@@ -164,12 +190,55 @@ fn call(name: &str, ids: &[String]) -> (String, u64) {
                 each("'faulted'::text", "text"),
                 each("true", "boolean"),
                 each("1", "integer"),
+                if name == "settle" {
+                    String::new()
+                } else {
+                    exchanged(ids, &new, &keys)
+                }
             ),
-            3_000,
+            if name == "settle" { 3_000 } else { 16_000 },
         ),
         "fire" => ("64".to_owned(), 1_000),
         "close" => ("1".to_owned(), 4_000),
         "sweep" => ("30000, 5, '{}', 1, 0".to_owned(), 3_000),
         other => panic!("no arguments for {other}: add them"),
     }
+}
+
+/// The arguments that an exchange has more than a settlement: each run publishes an event, sends a
+/// letter, has taken one in, and listens.
+fn exchanged(ids: &[String], new: &[String], keys: &[String]) -> String {
+    let each = |value: &str, kind: &str| format!("array_fill({value}, array[{BATCH}])::{kind}[]");
+    let list = |ids: &[String]| format!("'{{{}}}'", ids.join(","));
+    let (ids, new, text) = (list(ids), list(new), each("'x'::text", "text"));
+    let bytes = each("'\\x00'::bytea", "bytea");
+    let columns = [
+        format!("'{{{}}}'", keys.join(",")),
+        new.clone(),
+        each("7", "smallint"),
+        ids.clone(),
+        text.clone(),
+        text.clone(),
+        text.clone(),
+        text.clone(),
+        bytes.clone(),
+        bytes.clone(),
+        each("null::integer", "integer"),
+        each("null::uuid", "uuid"),
+        ids.clone(),
+        ids.clone(),
+        new.clone(),
+        each("1", "smallint"),
+        bytes,
+        ids.clone(),
+        ids.clone(),
+        ids.clone(),
+        ids,
+        new,
+        "'{1}', '{/do/0/a}', '{0}'".to_owned(),
+    ];
+    columns
+        .into_iter()
+        .map(|column| format!(", {column}"))
+        .collect()
 }
