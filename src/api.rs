@@ -8,6 +8,7 @@ pub mod access;
 pub mod bodies;
 mod bundles;
 pub mod cloudevents;
+pub mod control;
 pub mod definitions;
 pub mod destinations;
 pub mod error;
@@ -150,6 +151,7 @@ pub fn routes() -> routes::Routes {
     let routes = workflows::routes(routes);
     let routes = starts::routes(routes);
     let routes = runs::routes(routes);
+    let routes = control::routes(routes);
     let routes = replays::routes(routes);
     let routes = events::routes(routes);
     let routes = sources::routes(routes);

@@ -5,9 +5,11 @@
 
 pub mod append;
 pub mod claim;
+pub mod command;
 pub mod definitions;
 pub mod endings;
 pub mod execute;
+pub mod family;
 pub mod flight;
 pub mod mail;
 pub mod metrics;

@@ -16,7 +16,7 @@ use super::access::{Allowed, ControlRuns};
 use super::bodies::{self, Raw};
 use super::routes::{About, Request, Routes};
 use super::starts::{self, Started};
-use super::{Error, PREFIX, State, runs, workflows};
+use super::{Error, State, runs, workflows};
 use crate::expression::Value;
 use crate::id::Id;
 use crate::run::{self, Change, Entry, Surroundings, Unfit, entry};
@@ -77,7 +77,7 @@ async fn replay(
         });
     };
     let (workflow_id, definition) = version(&state, &stored, wanted.version.as_deref()).await?;
-    let run_id = starts::run_of(Id::generate());
+    let run_id = Id::generate();
     let (media, body) = match &wanted.from {
         None => (None, from_start(&state, stored, definition).await?),
         Some(from) => {
@@ -85,7 +85,7 @@ async fn replay(
             (Some(origin::RESUMING), body)
         }
     };
-    let mut start = starts::Start::new(format!("{PREFIX}/runs/{id}"), run_id, workflow_id, body);
+    let mut start = starts::Start::new(origin::source(id), run_id, workflow_id, body);
     start.attribute(origin::REPLAY_OF, id.to_string());
     if let Some(from) = wanted.from {
         start.attribute(origin::REPLAY_FROM, from);

@@ -12,11 +12,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::access::{Allowed, ControlRuns, ReadRuns};
+use super::access::{Allowed, ReadRuns};
 use super::pages::{self, Query};
 use super::routes::{About, Routes};
 use super::ties::ShownTies;
-use super::{Error, State, bodies, starts};
+use super::{Error, State, bodies};
 use crate::id::Id;
 use crate::problem::Problem;
 use crate::run::{Attempt, Change, Entry, Record, Run, Surroundings, entry};
@@ -103,13 +103,6 @@ struct ShownAttempt {
 /// Adds the routes of this file.
 #[must_use]
 pub fn routes(routes: Routes) -> Routes {
-    let control = |summary| About {
-        summary,
-        query: &[],
-        request: None,
-        answers: &[],
-        problems: &[404, 501],
-    };
     routes
         .add(
             "get /runs",
@@ -141,33 +134,6 @@ pub fn routes(routes: Routes) -> Routes {
                 problems: &[404],
             },
         )
-        .add(
-            "post /runs/{id}/suspend",
-            later,
-            control("Suspend a run (not supported yet)"),
-        )
-        .add(
-            "post /runs/{id}/resume",
-            later,
-            control("Resume a run (not supported yet)"),
-        )
-        .add(
-            "post /runs/{id}/cancel",
-            later,
-            control("Cancel a run (not supported yet)"),
-        )
-}
-
-async fn later(
-    _: Allowed<ControlRuns>,
-    extract::State(state): extract::State<State>,
-    Path(id): Path<String>,
-) -> Result<Response, Error> {
-    let id = run_id(&id)?;
-    state.store.run_line(id).await?.ok_or_else(unknown)?;
-    Err(Error::NotSupported(
-        "not supported by this version yet".to_owned(),
-    ))
 }
 
 /// The status a query asks for.
@@ -203,7 +169,10 @@ async fn list(
 }
 
 /// Keys of the versions that `namespace/name` or `namespace/name/version` means.
-async fn versions(state: &State, workflow: &str) -> Result<Vec<i32>, Error> {
+///
+/// # Errors
+/// 400 where it is neither.
+pub(super) async fn versions(state: &State, workflow: &str) -> Result<Vec<i32>, Error> {
     let parts: Vec<&str> = workflow.split('/').collect();
     let (namespace, name, version) = match parts[..] {
         [namespace, name] => (namespace, name, None),
@@ -341,7 +310,7 @@ pub(super) fn surroundings(state: &State, id: Id) -> Arc<Surroundings> {
 
 /// The event of a start that is answered before its run is made.
 async fn request(state: &State, id: Id) -> Result<Option<StoredEvent>, Error> {
-    let event = state.store.event(starts::event_of(id)).await?;
+    let event = state.store.event(origin::event_of(id)).await?;
     let is_of_run = |event: &StoredEvent| event.target.is_some_and(|(_, run_id)| run_id == id);
     Ok(event.filter(is_of_run))
 }

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Uri};
 use serde::Serialize;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::access::{Allowed, ReadRuns, StartRuns};
 use super::bodies::{self, Raw};
@@ -25,9 +24,7 @@ use crate::expression::Value;
 use crate::id::Id;
 use crate::store::runs::RunFilter;
 use crate::store::{NewEvent, Target};
-
-/// CloudEvents `type` of the event that a manual start is.
-pub const REQUESTED: &str = "io.hookwright.run.requested.v1";
+use crate::worker::origin;
 
 /// Longest `Idempotency-Key`, in bytes.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
@@ -117,7 +114,7 @@ async fn start(
     let key = idempotency_key(&headers)?;
     let (namespace, name, version) = &identity;
     let source = format!("{PREFIX}/workflows/{namespace}/{name}/{version}");
-    let start = Start::new(source, run_of(Id::generate()), workflow.id, body);
+    let start = Start::new(source, Id::generate(), workflow.id, body);
     let run_id = start.send(&state, key).await?;
     if let Some(wait) = wait
         && ended(&state, run_id, wait).await?
@@ -125,17 +122,6 @@ async fn start(
         return runs::shown(&state, run_id).await;
     }
     Ok(bodies::json(StatusCode::ACCEPTED, &Started { id: run_id }))
-}
-
-/// The run that a manual start becomes: its event's id with the last bit turned, so that one can
-/// be found by the other before the run is made.
-pub(super) fn run_of(event: Id) -> Id {
-    Id::from(Uuid::from_u128(event.uuid().as_u128() ^ 1))
-}
-
-/// The event of the manual start that becomes this run.
-pub(super) fn event_of(run: Id) -> Id {
-    run_of(run)
 }
 
 /// The input, checked: no run starts on a body that is not JSON. An empty one is `{}`.
@@ -174,14 +160,14 @@ pub(super) struct Start {
 }
 
 impl Start {
-    /// Starts the workflow as this run, whose id is of [`run_of`].
+    /// Starts the workflow as this run.
     pub(super) fn new(source: String, run_id: Id, workflow_id: i32, body: Bytes) -> Self {
-        let id = event_of(run_id);
+        let id = origin::event_of(run_id);
         let event = Event {
             id,
             event_id: id.to_string(),
             source,
-            kind: REQUESTED.to_owned(),
+            kind: origin::REQUESTED.to_owned(),
             attributes: BTreeMap::new(),
             content_type: Some("application/json".to_owned()),
             headers: Vec::new(),

@@ -33,9 +33,7 @@ struct ShownParent {
 impl From<Ties> for ShownTies {
     fn from(ties: Ties) -> Self {
         Self {
-            replay_of: ties
-                .replay_of
-                .map(|(run, from)| ShownReplay { run, from }),
+            replay_of: ties.replay_of.map(|(run, from)| ShownReplay { run, from }),
             parent: ties.parent.map(|parent| ShownParent {
                 run: parent.run_id,
                 task: parent.reference,

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use super::append::chain;
 use super::execute::{Begun, Executor, Slot};
+use super::origin::{self, Ties};
 use super::session::CLAIM_COUNTER_MASK;
-use super::{Shared, origin};
+use super::{Shared, family};
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
 use crate::run::entry;
@@ -132,13 +133,15 @@ async fn begin(
             continue;
         };
         let (run_id, workflow_id) = (loaded.run_id, loaded.workflow_id);
+        let ties = Ties::of_event(&loaded.event, loaded.target.is_some());
         match begun(shared, loaded, claim.claim_id).await {
             Ok(begun) => {
                 let Some(slot) = slots.pop() else { break };
                 executor.start(begun, slot);
             }
             Err(problem) => {
-                fault(shared, (run_id, workflow_id, claim.claim_id), &problem).await;
+                let run = (run_id, workflow_id, claim.claim_id);
+                fault(shared, run, &ties, problem).await;
             }
         }
     }
@@ -163,6 +166,7 @@ async fn begun(shared: &Shared, loaded: Loaded, claim_id: i64) -> Result<Begun, 
         workflow_id: loaded.workflow_id,
         claim_id,
         input: origin.input,
+        ties: origin.ties,
         definition,
         journal,
         seq,
@@ -174,12 +178,14 @@ async fn begun(shared: &Shared, loaded: Loaded, claim_id: i64) -> Result<Begun, 
 async fn fault(
     shared: &Shared,
     (run_id, workflow_id, claim_id): (Id, i32, i64),
-    problem: &Problem,
+    ties: &Ties,
+    problem: Problem,
 ) {
     let detail = problem.detail.as_deref().unwrap_or("");
     tracing::error!(run.id = %run_id, detail, "a run cannot go on");
     shared.metrics.ended("faulted", 0.0);
-    let error = serde_json::to_vec(problem).ok().map(Into::into);
+    let error = serde_json::to_vec(&problem).ok().map(Into::into);
+    let exchange = family::lost(ties, run_id, problem, &shared.redactor());
     let next = Next::Ended {
         status: "faulted",
         output: None,
@@ -192,7 +198,7 @@ async fn fault(
         seq: i32::MAX,
         entries: None,
         next,
-        exchange: None,
+        exchange: Some(Box::new(exchange)),
     };
     shared.settler.settle(settlement).await;
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use crate::store::workflows::Workflow;
 use crate::store::{self, Store};
 use crate::trigger::Triggers;
 use crate::workflow::{self, Definition};
@@ -89,6 +90,17 @@ impl Definitions {
             .latest
             .get(&(namespace.to_owned(), name.to_owned()))
             .copied()
+    }
+
+    /// A version of a workflow as the database knows it now; `latest` is the active one.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn version(
+        &self,
+        identity: (&str, &str, &str),
+    ) -> Result<Option<Workflow>, store::Error> {
+        self.store.workflow(identity).await
     }
 
     /// A workflow by id, whatever its version.

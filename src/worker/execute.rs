@@ -6,22 +6,31 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Shared;
+use super::command::Command;
 use super::flight::Flight;
 use super::mail::{Letterbox, Post};
+use super::origin::Ties;
 use super::settle::Request;
+use super::{Shared, family};
 use crate::expression::Value;
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
-use crate::run::{Change, End, Entry, Pending, Run, Surroundings, entry};
+use crate::run::{Change, Effect, End, Entry, Pending, Run, Surroundings, Wait, entry};
 use crate::store::{Exchange, Letter, Mail, Next, Settlement};
 use crate::workflow::Definition;
+
+/// How long a run that only somebody else can bring on waits before it is looked at again.
+const LOOK_AGAIN: jiff::SignedDuration = jiff::SignedDuration::from_hours(30 * 24);
+
+/// Pause before the database is asked again for a sub-workflow.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
 /// A free place among the runs this node has in flight; given back when dropped.
 pub type Slot = OwnedSemaphorePermit;
@@ -60,6 +69,8 @@ pub struct Begun {
     pub event_id: Id,
     /// What it has not taken in yet, oldest first.
     pub mail: Vec<Mail>,
+    /// Who started it, and what it repeats.
+    pub ties: Ties,
 }
 
 /// Takes claimed runs; cheap to clone.
@@ -134,6 +145,9 @@ struct Live<'a> {
     definition: Arc<Definition>,
     event_id: Id,
     mail: Post,
+    ties: Ties,
+    /// What it is suspended or resumed to with the next settlement.
+    suspended: Option<bool>,
 }
 
 async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Letterbox) {
@@ -151,6 +165,9 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Let
             live.take(mail, now);
             continue;
         }
+        if live.start_children(now).await {
+            continue;
+        }
         if let Some(wait) = due {
             live.apply(
                 now,
@@ -163,7 +180,7 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Let
         flight.keep_only(&effects);
         let due: Vec<_> = effects
             .iter()
-            .filter(|effect| flight.may_start(effect, now))
+            .filter(|effect| !live.run.is_suspended() && flight.may_start(effect, now))
             .collect();
         if !due.is_empty() {
             if !live.save().await || !shared.session.covers(live.claim_id) {
@@ -174,18 +191,9 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Let
             }
             due.into_iter().for_each(|effect| flight.start(effect));
         }
-        let wake_at = waits
-            .iter()
-            .map(|wait| wait.until)
-            .chain(
-                effects
-                    .iter()
-                    .filter_map(|effect| effect.not_before)
-                    .filter(|at| *at > now),
-            )
-            .min();
+        let wake_at = live.wake_at((&effects, &waits), now);
         if flight.is_empty() {
-            let Some(due_at) = wake_at else {
+            let Some(due_at) = wake_at.or_else(|| live.looks_again(now)) else {
                 return live.end(stuck(), lease).await;
             };
             return live.release(Next::Wait { due_at }, lease).await;
@@ -225,11 +233,13 @@ impl<'a> Live<'a> {
             change: Change::Started { input: begun.input },
         };
         let entries = std::iter::once(started).chain(begun.journal);
-        let run = Run::replay(
+        let mut run = Run::replay(
             Arc::clone(&begun.definition),
             Arc::new(surroundings),
             entries,
         );
+        // What stored entries have said was sent with them.
+        run.take_outgoing();
         Self {
             shared,
             run,
@@ -241,14 +251,23 @@ impl<'a> Live<'a> {
             definition: begun.definition,
             event_id: begun.event_id,
             mail: Post::of(begun.mail),
+            ties: begun.ties,
+            suspended: None,
         }
     }
 
     /// Takes a letter in. What the run has no use for is taken too, so that it does not come again.
-    fn take(&mut self, mail: Mail, _now: Timestamp) {
-        match mail.letter {
-            Letter::Event { .. } => {}
-            Letter::Command(_) | Letter::Child(_) | Letter::Lost => {
+    fn take(&mut self, mail: Mail, now: Timestamp) {
+        let change = match &mail.letter {
+            Letter::Event { .. } => return,
+            Letter::Command(content) => Command::of(content).map(|it| it.change(&self.run)),
+            Letter::Child(content) => family::returned(content).map(Some),
+            Letter::Lost => None,
+        };
+        match change {
+            Some(Some(change)) => self.apply(now, change),
+            Some(None) => {}
+            None => {
                 tracing::warn!(run.id = %self.run_id, mail.id = %mail.id, "mail cannot be read");
             }
         }
@@ -259,7 +278,47 @@ impl<'a> Live<'a> {
         self.mail.has_taken()
     }
 
+    /// Starts the sub-workflows the run wants; whether there were any.
+    async fn start_children(&mut self, now: Timestamp) -> bool {
+        if self.run.is_suspended() {
+            return false;
+        }
+        let starts = self.run.starts();
+        for child in &starts {
+            let depth = self.ties.depth_inside();
+            match family::start(&self.shared.definitions, child, depth).await {
+                Ok(change) => self.apply(now, change),
+                Err(error) => {
+                    let error = super::append::chain(&error);
+                    tracing::warn!(%error, "a sub-workflow could not be found; trying again");
+                    tokio::time::sleep(LOOK_PAUSE).await;
+                    return true;
+                }
+            }
+        }
+        !starts.is_empty()
+    }
+
+    /// When there is something to do next that nobody has to tell.
+    fn wake_at(&self, (effects, waits): (&[Effect], &[Wait]), now: Timestamp) -> Option<Timestamp> {
+        let retries = effects.iter().filter_map(|effect| effect.not_before);
+        let retries = retries.filter(|at| *at > now && !self.run.is_suspended());
+        waits.iter().map(|wait| wait.until).chain(retries).min()
+    }
+
+    /// When to look at a run again that only somebody else can bring on: one that is suspended, or
+    /// awaits a sub-workflow.
+    fn looks_again(&self, now: Timestamp) -> Option<Timestamp> {
+        let waits = self.run.is_suspended() || !self.run.children().is_empty();
+        waits.then(|| now.saturating_add(LOOK_AGAIN).unwrap_or(now))
+    }
+
     fn apply(&mut self, at: Timestamp, change: Change) {
+        match change {
+            Change::Suspended => self.suspended = Some(true),
+            Change::Resumed => self.suspended = Some(false),
+            _ => {}
+        }
         let entry = Entry { at, change };
         self.unsaved.push(entry.clone());
         self.run.apply(entry);
@@ -299,7 +358,16 @@ impl<'a> Live<'a> {
             output: output.map(hide),
             error: error.map(hide),
         };
-        let settlement = self.settlement(next);
+        if self.run.is_suspended() {
+            self.suspended = Some(false);
+        }
+        let mut settlement = self.settlement(next);
+        if let Some(parent) = &self.ties.parent
+            && let Some(mail) = family::ended(parent, self.run_id, &end, &self.shared.redactor())
+        {
+            let exchange = settlement.exchange.get_or_insert_default();
+            exchange.mail.push(mail);
+        }
         self.shared
             .settler
             .send(Request::release(settlement, lease))
@@ -324,13 +392,21 @@ impl<'a> Live<'a> {
 
     /// What the run exchanges with others in its next settlement.
     fn exchange(&mut self) -> Option<Box<Exchange>> {
-        let taken = self.mail.taken();
-        (!taken.is_empty()).then(|| {
-            Box::new(Exchange {
-                taken,
-                ..Exchange::default()
-            })
-        })
+        let mut exchange = Exchange {
+            taken: self.mail.taken(),
+            suspended: self.suspended.take(),
+            expects: !self.run.children().is_empty(),
+            ..Exchange::default()
+        };
+        let depth = self.ties.depth_inside();
+        let said = self.run.take_outgoing();
+        family::say(said, self.run_id, depth, &mut exchange);
+        let has_any = exchange.expects
+            || exchange.suspended.is_some()
+            || !(exchange.taken.is_empty()
+                && exchange.events.is_empty()
+                && exchange.mail.is_empty());
+        has_any.then(|| Box::new(exchange))
     }
 
     fn log(&self, end: &End, status: &'static str) {
@@ -385,6 +461,7 @@ struct Lost {
     run_id: Id,
     workflow_id: i32,
     claim_id: i64,
+    ties: Ties,
 }
 
 impl Lost {
@@ -393,6 +470,7 @@ impl Lost {
             run_id: begun.run_id,
             workflow_id: begun.workflow_id,
             claim_id: begun.claim_id,
+            ties: begun.ties.clone(),
         }
     }
 
@@ -413,7 +491,12 @@ impl Lost {
                 output: None,
                 error: serde_json::to_vec(&problem).ok().map(Into::into),
             },
-            exchange: None,
+            exchange: Some(Box::new(family::lost(
+                &self.ties,
+                self.run_id,
+                problem,
+                &shared.redactor(),
+            ))),
         };
         shared.settler.settle(settlement).await;
     }

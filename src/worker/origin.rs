@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use super::route;
 use crate::event::Event;
@@ -18,6 +19,9 @@ use crate::workflow::Definition;
 
 /// Media type of the body of a start that brings a journal with it: `{"input", "journal"}`.
 pub const RESUMING: &str = "application/vnd.hookwright.replay+json";
+
+/// CloudEvents `type` of an event that starts one run.
+pub const REQUESTED: &str = "io.hookwright.run.requested.v1";
 
 /// The attribute that names the run (or the event) that is repeated.
 pub const REPLAY_OF: &str = "replayof";
@@ -36,6 +40,19 @@ pub const PARENT_AWAITS: &str = "parentawaits";
 
 /// The attribute that counts the runs around a sub-workflow.
 pub const DEPTH: &str = "depth";
+
+/// The event that starts one run has the run's id with the last bit turned, so that the one can be
+/// found by the other before the run is made. And the other way round.
+#[must_use]
+pub fn event_of(run: Id) -> Id {
+    Id::from(Uuid::from_u128(run.uuid().as_u128() ^ 1))
+}
+
+/// CloudEvents `source` of what a run publishes about itself and those it starts.
+#[must_use]
+pub fn source(run: Id) -> String {
+    format!("/api/v1/runs/{run}")
+}
 
 /// What a run begins with.
 #[derive(Clone, Debug, Default)]
@@ -124,6 +141,14 @@ pub fn resuming(input: &Value, journal: &[Entry]) -> Vec<u8> {
 }
 
 impl Ties {
+    /// How many runs are around those that this one starts.
+    #[must_use]
+    pub fn depth_inside(&self) -> u32 {
+        self.parent
+            .as_ref()
+            .map_or(1, |parent| parent.depth.saturating_add(1))
+    }
+
     /// What an event says of the run it starts; one that is not addressed says nothing.
     #[must_use]
     pub fn of_event(event: &Event, addressed: bool) -> Self {

@@ -11,10 +11,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::Shared;
 use super::append::{Appended, chain};
 use super::definitions::Active;
 use super::execute::{Executor, Slot};
+use super::{Shared, origin};
 use crate::event::Event;
 use crate::expression::Value;
 use crate::id::Id;
@@ -139,16 +139,20 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec
         match (start.claimed, start.definition) {
             (Some((claim_id, slot)), Some(definition)) => {
                 let appended = &batch[start.event];
+                let origin = origin::of(&appended.event, appended.target.is_some(), &definition);
+                // `reclaim` gives back what cannot be read, for the fault to be stored.
+                let Ok(origin) = origin else { continue };
                 let begun = super::execute::Begun {
                     run_id: start.run_id,
                     workflow_id: start.workflow_id,
                     claim_id,
-                    input: input(&appended.event, appended.target.is_some(), &definition),
+                    input: origin.input,
                     definition,
-                    journal: Vec::new(),
+                    journal: origin.journal,
                     seq: 0,
                     event_id: appended.event.id,
                     mail: Vec::new(),
+                    ties: origin.ties,
                 };
                 executor.start(begun, slot);
             }
