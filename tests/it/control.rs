@@ -211,7 +211,7 @@ async fn cancelling_interrupts_a_call_in_flight() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_suspended_run_starts_nothing_until_it_is_resumed() {
     let api = Destination::start(|call, _| match call.path.as_str() {
-        "/a" => Reply::new(200).after(Duration::from_millis(900)),
+        "/a" => Reply::new(200).after(Duration::from_secs(5)),
         _ => Reply::new(200),
     })
     .await;
