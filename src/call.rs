@@ -1,8 +1,8 @@
 //! Performing one effect downstream: destinations, credentials, limits, retries, the egress guard.
 //!
-//! The worker asks [`Destinations::of`] where an effect goes, waits for a [`Permit`] there, and
-//! hands both to [`Destinations::perform`], which sends one request and says whether that was the
-//! end of it. Waiting between attempts is the engine's, through the journal. Circuit breakers,
+//! The worker asks [`Destinations::of`] where an effect goes, waits for a [`Permit`] there, which it
+//! keeps until the outcome is durable, and has [`Destinations::perform`] send one request and say
+//! whether that was the end of it. Waiting between attempts is the engine's, through the journal. Circuit breakers,
 //! rate limits shared by nodes and further authentication schemes have their place here, later.
 
 pub mod document;

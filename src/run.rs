@@ -4,6 +4,7 @@
 //! everything else is evaluated again on replay, so living and replaying are the same code.
 
 pub mod entry;
+mod checkpoint;
 mod effect;
 mod codec;
 mod task;
@@ -29,9 +30,10 @@ use crate::workflow::Definition;
 use self::flow::Move;
 use self::frame::{Frame, FrameId, List, ROOT, State, TIMEOUT};
 
+pub use checkpoint::Unfit;
 pub use effect::{Action, Child, Credentials, Effect, Outgoing, Request, Wait};
 pub use entry::{Attempt, Change, Entry, Key, Outcome};
-pub use prefix::{Unfit, before, begins_with};
+pub use prefix::{Unusable, before, begins_with};
 pub use record::Record;
 
 /// Gives the value of a secret by its name; `None` where it is unknown.
@@ -127,6 +129,8 @@ pub struct Run {
     records: Option<Vec<Record>>,
     workflow: OnceLock<Value>,
     runtime: OnceLock<Value>,
+    /// Set once a value of the run may hold what came out of a secret.
+    secrets_seen: OnceLock<()>,
 }
 
 /// What a key opens.
@@ -166,6 +170,7 @@ impl Run {
             records: None,
             workflow: OnceLock::new(),
             runtime: OnceLock::new(),
+            secrets_seen: OnceLock::new(),
         }
     }
 
@@ -401,6 +406,11 @@ impl Run {
             State::Passing | State::Do(_) | State::For(_) | State::Fork(_) => {}
         }
         Some(frame)
+    }
+
+    /// A value of this run may now hold what came out of a secret.
+    fn note_secrets(&self) {
+        self.secrets_seen.get_or_init(|| ());
     }
 
     /// The context that tasks with this home see.

@@ -26,6 +26,7 @@ pub mod partitions;
 pub mod plans;
 
 pub mod api_keys;
+pub mod checkpoints;
 pub mod deployments;
 pub mod destinations;
 pub mod events;
@@ -249,10 +250,15 @@ pub struct Loaded {
     pub event: Event,
     /// Whether that event was addressed to it.
     pub target: Option<Target>,
+    /// What stands for the journal rows before those in `journal`, as `run::Run::checkpoint` wrote
+    /// it; absent, `journal` is all of them.
+    pub checkpoint: Option<Bytes>,
     /// Journal rows in order, each as `run::entry::encode` wrote it.
     pub journal: Vec<Bytes>,
     /// What it has not taken in yet, oldest first, up to a limit.
     pub mail: Vec<Mail>,
+    /// Number of the next journal row.
+    pub seq: i32,
 }
 
 /// The end of a stage of one run.

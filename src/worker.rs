@@ -4,6 +4,7 @@
 //! First start, restart and second node are one code path: whatever is in the tables is taken up.
 
 pub mod append;
+pub mod checkpoint;
 pub mod claim;
 pub mod command;
 pub mod definitions;
@@ -11,12 +12,15 @@ pub mod endings;
 pub mod execute;
 pub mod family;
 pub mod flight;
+pub mod lost;
 pub mod mail;
 pub mod metrics;
 pub mod origin;
+pub mod report;
 pub mod route;
 pub mod session;
 pub mod settle;
+mod spacing;
 pub mod sweep;
 pub mod timers;
 
@@ -60,6 +64,9 @@ pub struct Config {
     pub append_batch_events_max: usize,
     /// Connections that append.
     pub append_connections: usize,
+    /// Least time from the beginning of a batch of a stage to that of the next, in milliseconds,
+    /// unless a batch is full or the last one held a single event.
+    pub batch_spacing_ms: u64,
     /// How long a sender waits for the commit, in milliseconds.
     pub append_timeout_ms: u64,
     /// Events handed from the writer to the router in memory; beyond it they are read back.
@@ -122,7 +129,8 @@ pub struct Shared {
     metrics: Arc<Metrics>,
     session: Arc<Session>,
     settler: settle::Settler,
-    timers: timers::Timers,
+    checkpoints: checkpoint::Checkpoints,
+    timers: Arc<timers::Timers>,
     wake_claims: Notify,
     /// Whether ready runs wait for places: then new ones queue up behind them.
     backlog: AtomicBool,
@@ -207,7 +215,8 @@ impl Worker {
         let endings = Arc::new(Endings::default());
         let session = Arc::new(Session::new(Duration::from_millis(config.self_fence_ms)));
         let (appender, append_queue) = append::channel(&config, &parts.metrics);
-        let (settler, settle_queue) = settle::channel();
+        let (settler, settle_queue) = settle::channel(&config);
+        let (checkpoints, checkpoint_queue) = checkpoint::channel();
         let store = parts.store.clone();
         let node = parts.node.clone();
         let shared = Arc::new(Shared {
@@ -219,7 +228,8 @@ impl Worker {
             metrics: parts.metrics,
             session: Arc::clone(&session),
             settler,
-            timers: timers::Timers::default(),
+            checkpoints,
+            timers: Arc::default(),
             wake_claims: Notify::new(),
             backlog: AtomicBool::new(false),
             held: Held::default(),
@@ -246,6 +256,8 @@ impl Worker {
         if roles.work {
             this.settle_loops(settle_queue, &router, &config);
             this.work_loops(events, &config, work);
+            let link = this.store.link("checkpoint");
+            this.keep(tokio::spawn(checkpoint::run(checkpoint_queue, link)));
         }
         this
     }
@@ -297,8 +309,9 @@ impl Worker {
     ) {
         let queue = Arc::new(queue);
         for number in 0..config.settle_connections {
-            let after = settle::After {
+            let books = settle::Books {
                 endings: Arc::clone(&self.endings),
+                timers: Arc::clone(&self.shared.timers),
                 metrics: Arc::clone(&self.shared.metrics),
                 addressees: Arc::clone(&self.shared.addressees),
                 router: router.clone(),
@@ -306,7 +319,7 @@ impl Worker {
             let queue = Arc::clone(&queue);
             let link = self.counting("settle", SETTLE_LANE + number);
             self.keep(tokio::spawn(async move {
-                settle::run(queue, link.await, after).await
+                settle::run(queue, link.await, books).await
             }));
         }
     }
@@ -320,7 +333,12 @@ impl Worker {
         let (shared, executor) = (&self.shared, &self.executor);
         let (routed, runs) = (Arc::clone(shared), executor.clone());
         let link = self.counting("route", ROUTE_LANE);
-        self.keep(work.spawn(async move { route::run(routed, runs, link.await, events).await }));
+        let spacing_ms = config.batch_spacing_ms;
+        self.keep(
+            work.spawn(
+                async move { route::run(routed, runs, link.await, events, spacing_ms).await },
+            ),
+        );
         let (store, config) = (&self.store, Arc::clone(config));
         self.keep(work.spawn(claim::run(
             Arc::clone(shared),

@@ -19,7 +19,7 @@ use super::starts::{self, Started};
 use super::{Error, State, runs, workflows};
 use crate::expression::Value;
 use crate::id::Id;
-use crate::run::{self, Change, Entry, Surroundings, Unfit, entry};
+use crate::run::{self, Change, Entry, Surroundings, Unusable, entry};
 use crate::store::runs::StoredRun;
 use crate::worker::origin;
 use crate::workflow::Definition;
@@ -196,9 +196,9 @@ fn started(run_id: Id, input: Value) -> Entry {
     }
 }
 
-fn refused(unfit: Unfit) -> Error {
+fn refused(unfit: Unusable) -> Error {
     match unfit {
-        Unfit::NotFailed(_) => Error::invalid(unfit.to_string()),
-        Unfit::Misfit(_) | Unfit::NotReached(_) => Error::Conflict(unfit.to_string()),
+        Unusable::NotFailed(_) => Error::invalid(unfit.to_string()),
+        Unusable::Misfit(_) | Unusable::NotReached(_) => Error::Conflict(unfit.to_string()),
     }
 }

@@ -179,6 +179,23 @@ pub fn parse(text: &str) -> Result<Url, Refusal> {
     Ok(url)
 }
 
+/// The URI of `rest`, a path with or without a query, under a base that was checked before.
+///
+/// # Errors
+/// [`Refusal::Invalid`] with what is wrong; the text itself is not repeated.
+pub fn under(base: &Url, rest: &str) -> Result<Url, Refusal> {
+    clean(rest)?;
+    let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
+    let (path, query) = match rest.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (rest, None),
+    };
+    let mut url = base.clone();
+    url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
+    url.set_query(query);
+    Ok(url)
+}
+
 /// Reads the target of a redirect, which may be relative to the URI that answered.
 ///
 /// # Errors

@@ -17,6 +17,7 @@ use super::retry::{Situation, between, retry_after};
 use super::{Identity, Performed, Permit};
 use crate::expression::Value;
 use crate::run::{Action, Attempt, Effect, Outcome, Request};
+use crate::workflow::definition::HttpOutput;
 
 /// Redirects followed at most.
 const REDIRECTS_MAX: usize = 10;
@@ -64,7 +65,8 @@ impl Limit {
 impl Destinations {
     /// Performs an effect once, under its destination's policy.
     ///
-    /// Dropping the future drops the request and gives the permit back. The answer is
+    /// The permit is the caller's evidence of a place; it should outlive the call until what came
+    /// of it is durable. Dropping the future drops the request. The answer is
     /// [`Performed::Retry`] only for a declared destination, and never where the workflow retries
     /// the call itself: one layer retries.
     pub async fn perform(
@@ -72,7 +74,7 @@ impl Destinations {
         effect: &Effect,
         destination: &Destination,
         identity: Identity,
-        permit: Permit,
+        _permit: &Permit,
     ) -> Performed {
         let Action::Call(request) = &effect.action;
         let started_at = Timestamp::now();
@@ -88,7 +90,6 @@ impl Destinations {
             Err(failure) => Err(failure),
         };
         drop(in_flight);
-        drop(permit);
         let took = start.elapsed();
         let mut attempt = Attempt {
             number: effect.attempt,
@@ -162,7 +163,7 @@ impl Destinations {
             };
             let client = client.map_err(Failure::refused)?;
             let secretive = destination.document.is_none() && self.is_inner(&prepared);
-            let sending = client.execute(wire(&prepared));
+            let sending = client.execute(wire(request, &mut prepared));
             let response = tokio::time::timeout_at(limit.deadline, sending)
                 .await
                 .map_err(|_| limit.passed())?
@@ -303,6 +304,7 @@ fn next(
     let since_first = |first| between(first, now);
     let situation = Situation {
         attempt: effect.attempt,
+        spent: effect.spent,
         elapsed: effect.first_attempt_at.map_or(Duration::ZERO, since_first),
         retry_after: failure.retry_after,
         chance: rand::random(),
@@ -323,9 +325,15 @@ fn plain(url: &url::Url) -> String {
     url.to_string()
 }
 
-fn wire(prepared: &Prepared) -> reqwest::Request {
-    let mut request = reqwest::Request::new(prepared.method.clone(), prepared.url.clone());
-    *request.headers_mut() = prepared.headers.clone();
-    *request.body_mut() = prepared.body.clone().map(reqwest::Body::from);
-    request
+/// What goes out. Headers and body are kept only where a redirect or the output may need them.
+fn wire(request: &Request, prepared: &mut Prepared) -> reqwest::Request {
+    let mut wired = reqwest::Request::new(prepared.method.clone(), prepared.url.clone());
+    if request.redirect || request.output == HttpOutput::Response {
+        *wired.headers_mut() = prepared.headers.clone();
+        *wired.body_mut() = prepared.body.clone().map(reqwest::Body::from);
+    } else {
+        *wired.headers_mut() = std::mem::take(&mut prepared.headers);
+        *wired.body_mut() = prepared.body.take().map(reqwest::Body::from);
+    }
+    wired
 }

@@ -120,9 +120,7 @@ fn address(uri: &str, destination: &Destination) -> Result<Url, Failure> {
             "no destination is named `{name}`; apply one, or call a full URL"
         )));
     };
-    let base = document.base_url.as_str().trim_end_matches('/');
-    let mut url = egress::parse(&format!("{base}{rest}")).map_err(Failure::refused)?;
-    url.set_fragment(None);
+    let url = egress::under(&document.base_url, rest).map_err(Failure::refused)?;
     if !destination.covers(&url) {
         return Err(Failure::invalid(
             "the path leads out of the destination's base URL",
@@ -133,6 +131,10 @@ fn address(uri: &str, destination: &Destination) -> Result<Url, Failure> {
 
 /// Appends query pairs, percent-encoded as data.
 fn append<'a>(url: &mut Url, pairs: impl Iterator<Item = (&'a str, &'a str)>) {
+    let mut pairs = pairs.peekable();
+    if pairs.peek().is_none() {
+        return;
+    }
     let mut query = url.query().unwrap_or_default().to_owned();
     let before = query.len();
     for (name, value) in pairs {

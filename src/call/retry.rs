@@ -63,6 +63,8 @@ impl Default for Policy {
 pub struct Situation {
     /// The attempt that failed, from 1.
     pub attempt: u32,
+    /// Attempts before it that count against the limit.
+    pub spent: u32,
     /// Since the first attempt.
     pub elapsed: Duration,
     /// What the answer's `Retry-After` asks for, already clamped.
@@ -84,10 +86,11 @@ impl Policy {
     /// against `attempts_max`; [`RETRY_AFTER_MAX`] and [`ATTEMPTS_CAP`] bound it instead.
     #[must_use]
     pub fn next(&self, situation: Situation) -> Option<Duration> {
-        let own = self.delay_after(situation.attempt, situation.chance);
+        let counted = situation.spent.saturating_add(1);
+        let own = self.delay_after(counted, situation.chance);
         let (after, within) = match situation.retry_after {
             Some(asked) => (asked.max(own), situation.attempt < ATTEMPTS_CAP),
-            None => (own, situation.attempt < self.attempts_max),
+            None => (own, counted < self.attempts_max),
         };
         let end = situation.elapsed.saturating_add(after);
         let limit = match self.duration_max {

@@ -209,6 +209,26 @@ impl Value {
         Some(self.as_array()?.iter().cloned().map(Self).collect())
     }
 
+    /// The item at `index`, where it is an array that has one.
+    pub fn item(&self, index: usize) -> Option<Value> {
+        self.as_array()?.get(index).cloned().map(Self)
+    }
+
+    /// Names the memory an array or object is in: what has the same name is the same value. It
+    /// holds as long as the value lives; scalars have none.
+    pub fn identity(&self) -> Option<usize> {
+        match &self.0 {
+            Val::Arr(items) => Some(Rc::as_ptr(items) as usize),
+            Val::Obj(members) => Some(Rc::as_ptr(members) as usize),
+            _ => None,
+        }
+    }
+
+    /// Whether JSON can say all of it: no number beyond numbers, no bytes that are no text.
+    pub fn has_json_form(&self) -> bool {
+        has_json_form(&self.0)
+    }
+
     /// The members in their order, where it is an object.
     pub fn members(&self) -> Option<Vec<(String, Value)>> {
         let Val::Obj(members) = &self.0 else {
@@ -259,6 +279,27 @@ fn index(token: &str) -> Option<usize> {
     let digits = token.bytes().all(|b| b.is_ascii_digit());
     let plain = token == "0" || !token.starts_with('0');
     (digits && plain).then(|| token.parse().ok()).flatten()
+}
+
+fn has_json_form(value: &Val) -> bool {
+    match value {
+        Val::Null | Val::Bool(_) => true,
+        Val::Num(Num::Float(f)) => f.is_finite(),
+        Val::Num(_) => true,
+        Val::TStr(text) => std::str::from_utf8(text).is_ok(),
+        Val::BStr(_) => false,
+        Val::Arr(items) => deeper(|| items.iter().all(has_json_form)),
+        Val::Obj(members) => deeper(|| {
+            members
+                .iter()
+                .all(|(key, value)| matches!(key, Val::TStr(_)) && has_json_form(value))
+        }),
+    }
+}
+
+/// Values may be nested deeper than a small stack is.
+fn deeper<T>(look: impl FnOnce() -> T) -> T {
+    stacker::maybe_grow(32 * 1024, 1024 * 1024, look)
 }
 
 fn key_text(key: &Val) -> String {

@@ -18,6 +18,9 @@ pub struct Effect {
     pub key: Key,
     /// Which attempt this is, from 1.
     pub attempt: u32,
+    /// Attempts before this one that count against the destination's limit: those whose answer
+    /// did not say when to come back.
+    pub spent: u32,
     /// When the first attempt ended unsuccessfully, for limits on elapsed time.
     pub first_attempt_at: Option<Timestamp>,
     /// Not before this time (a retry is waiting).

@@ -187,7 +187,7 @@ impl Run {
     }
 
     /// The frame of a task that begins; `None` where what is around it has gone.
-    fn frame(
+    pub(super) fn frame(
         &self,
         parent: FrameId,
         slot: usize,
@@ -195,12 +195,12 @@ impl Run {
         input: Value,
     ) -> Option<Box<Frame>> {
         let (nest, depth, home, context) = if parent == ROOT {
-            (&self.root.as_ref()?.nest, 1, ROOT, None)
+            (self.root.as_ref()?.nest.clone(), 1, ROOT, None)
         } else {
             let around = self.frames.get(&parent)?;
             let context = matches!(around.state, State::Fork(_))
                 .then(|| self.context_at(around.home).clone());
-            (around.nest()?, around.depth + 1, around.home, context)
+            (around.nest(slot)?, around.depth + 1, around.home, context)
         };
         Some(Box::new(Frame {
             parent,
@@ -209,9 +209,9 @@ impl Run {
             home,
             context,
             task,
-            iteration: Arc::clone(&nest.iteration),
+            iteration: nest.iteration,
             attempt: nest.attempt,
-            variables: nest.variables.clone(),
+            variables: nest.variables,
             input: input.clone(),
             raw_input: input,
             started_at: self.now,

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::expression::Value;
 use crate::id::Id;
-use crate::workflow::definition::{Kind, Task, TaskList, Then, Try};
+use crate::workflow::definition::{For, Kind, Task, TaskList, Then, Try};
 
 use super::{Child, Key, Request};
 
@@ -65,6 +65,14 @@ impl Nest {
         self
     }
 
+    /// The same in the iteration of a loop that stands at `index`; none beyond its items.
+    pub(super) fn turn(self, task: &For, items: &Value, index: usize) -> Option<Self> {
+        let item = items.item(index)?;
+        let at = Value::int(i64::try_from(index).unwrap_or(i64::MAX));
+        let nest = self.deeper(&index.to_string());
+        Some(nest.binding(&task.each, item).binding(&task.at, at))
+    }
+
     /// The same with a variable more.
     pub(super) fn binding(mut self, name: &str, value: Value) -> Self {
         self.variables = Some(Arc::new(Binding {
@@ -113,6 +121,26 @@ impl List {
         }
     }
 
+    /// Where it stands: the running task, and how often `then` has jumped back.
+    pub(super) const fn position(&self) -> (usize, u32) {
+        (self.index, self.lap)
+    }
+
+    /// The same list, standing there.
+    pub(super) fn standing_at(mut self, (index, lap): (usize, u32)) -> Self {
+        self.index = index;
+        self.set_lap(lap);
+        self
+    }
+
+    fn set_lap(&mut self, lap: u32) {
+        self.lap = lap;
+        if lap > 0 {
+            let component = format!("{}v{}", self.depth, self.lap);
+            self.nest.iteration = join(&self.base, &component);
+        }
+    }
+
     /// Moves on after the running task, in a list of `len` tasks.
     pub(super) fn advance(&mut self, then: &Then, len: usize) -> Next {
         let target = match then {
@@ -125,9 +153,7 @@ impl List {
             return Next::Leave;
         }
         if target <= self.index {
-            self.lap = self.lap.saturating_add(1);
-            let component = format!("{}v{}", self.depth, self.lap);
-            self.nest.iteration = join(&self.base, &component);
+            self.set_lap(self.lap.saturating_add(1));
         }
         self.index = target;
         Next::Task(target)
@@ -158,7 +184,7 @@ pub(super) enum State {
     Do(List),
     /// A loop is running.
     For(Loop),
-    /// Branches are running.
+    /// Branches are running, or iterations side by side.
     Fork(Branches),
     /// A `try` is running, waiting for its retry, or in its `catch.do`.
     Try(Box<Trial>),
@@ -170,6 +196,8 @@ pub(super) struct Call {
     pub request: Arc<Request>,
     /// The attempts that failed, by the destination's policy.
     pub attempts: u32,
+    /// Those of them that count against the policy's limit.
+    pub spent: u32,
     pub first_attempt_at: Option<Timestamp>,
     pub not_before: Option<Timestamp>,
 }
@@ -191,16 +219,27 @@ pub(super) struct Loop {
     pub list: List,
 }
 
-/// A fork that is open.
+/// A fork that is open, or a loop whose iterations run side by side.
 #[derive(Debug)]
 pub(super) struct Branches {
     pub nest: Nest,
-    /// Outputs so far, in the order of declaration.
+    /// Outputs so far, in the order of declaration; of a loop only of iterations that have begun.
     pub outputs: Vec<Option<Value>>,
-    /// Contexts of branches that have completed, in the order of declaration.
+    /// Contexts that branches have changed and left, in the order of declaration.
     pub contexts: Vec<Option<Value>>,
     /// How many branches are still running.
     pub open: usize,
+    /// What the iterations are about, where this is a loop.
+    pub turns: Option<Turns>,
+}
+
+/// The iterations of a loop that run side by side.
+#[derive(Debug)]
+pub(super) struct Turns {
+    /// The array that `for.in` gave.
+    pub items: Value,
+    /// Whether `while` has said that no more begin.
+    pub over: bool,
 }
 
 /// A `try` that is open.
@@ -295,18 +334,40 @@ impl Frame {
         }
     }
 
-    /// What tasks started inside now inherit.
-    pub(super) fn nest(&self) -> Option<&Nest> {
+    /// What the task that starts inside now, in this branch of a fork, inherits.
+    pub(super) fn nest(&self, slot: usize) -> Option<Nest> {
         match &self.state {
-            State::Do(list) => Some(&list.nest),
-            State::For(open) => Some(&open.list.nest),
-            State::Fork(branches) => Some(&branches.nest),
+            State::Do(list) => Some(list.nest.clone()),
+            State::For(open) => Some(open.list.nest.clone()),
+            State::Fork(branches) => match (&branches.turns, &self.task.kind) {
+                (Some(turns), Kind::For(task)) => Nest::of(self).turn(task, &turns.items, slot),
+                _ => Some(branches.nest.clone()),
+            },
             State::Try(trial) => match &trial.phase {
-                Phase::Body(list, _) | Phase::Catch(list) => Some(&list.nest),
+                Phase::Body(list, _) | Phase::Catch(list) => Some(list.nest.clone()),
                 Phase::Delay(_) => None,
             },
             State::Passing | State::Call(_) | State::Wait(_) | State::Child(_) => None,
         }
+    }
+
+    /// The task that runs inside, in this branch of a fork.
+    pub(super) fn inside(&self, slot: usize) -> Option<Arc<Task>> {
+        let (list, tasks) = match (&self.state, &self.task.kind) {
+            (State::Do(list), Kind::Do(tasks)) => (list, tasks),
+            (State::For(open), Kind::For(task)) => (&open.list, &task.body),
+            (State::Fork(_), Kind::Fork(fork)) => return fork.branches.get(slot).cloned(),
+            (State::Fork(_), Kind::For(task)) => {
+                return task.parallel.as_ref().map(|it| Arc::clone(&it.iteration));
+            }
+            (State::Try(trial), Kind::Try(task)) => match (&trial.phase, &task.recovery) {
+                (Phase::Body(list, _), _) => (list, &task.body),
+                (Phase::Catch(list), Some(recovery)) => (list, recovery),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        tasks.tasks.get(list.index).cloned()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::workflow::Definition;
 
 /// Why a journal cannot be reused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
+pub enum Unusable {
     /// The run has no such failure to go back to.
     #[error("the task {0} has not faulted or been cancelled in that run")]
     NotFailed(String),
@@ -32,13 +32,13 @@ pub enum Unfit {
 /// entry is the start. Only what is finished is kept.
 ///
 /// # Errors
-/// [`Unfit::NotFailed`] where no execution of the task has faulted or been cancelled.
+/// [`Unusable::NotFailed`] where no execution of the task has faulted or been cancelled.
 pub fn before(
     definition: &Arc<Definition>,
     surroundings: &Arc<Surroundings>,
     journal: &[Entry],
     reference: &str,
-) -> Result<Vec<Entry>, Unfit> {
+) -> Result<Vec<Entry>, Unusable> {
     let fresh = || Run::new(Arc::clone(definition), Arc::clone(surroundings)).recorded();
     let mut whole = fresh();
     journal.iter().for_each(|entry| whole.apply(entry.clone()));
@@ -47,7 +47,7 @@ pub fn before(
             && matches!(record.status, record::FAULTED | record::CANCELLED)
     };
     let failed = whole.records().iter().rposition(has_failed);
-    let failed = failed.ok_or_else(|| Unfit::NotFailed(reference.to_owned()))?;
+    let failed = failed.ok_or_else(|| Unusable::NotFailed(reference.to_owned()))?;
     let path = Arc::clone(&whole.records()[failed].path);
     let mut run = fresh();
     let mut kept = Vec::new();
@@ -80,13 +80,13 @@ pub fn before(
 /// the start.
 ///
 /// # Errors
-/// [`Unfit::Misfit`] at the first entry that nothing waits for, or [`Unfit::NotReached`].
+/// [`Unusable::Misfit`] at the first entry that nothing waits for, or [`Unusable::NotReached`].
 pub fn begins_with(
     definition: &Arc<Definition>,
     surroundings: &Arc<Surroundings>,
     entries: &[Entry],
     reference: &str,
-) -> Result<(), Unfit> {
+) -> Result<(), Unusable> {
     let mut run = Run::new(Arc::clone(definition), Arc::clone(surroundings)).recorded();
     for entry in entries {
         let misfit = |run: &Run| {
@@ -95,7 +95,7 @@ pub fn begins_with(
                 Some(End::Faulted(problem)) => problem.instance.clone(),
                 _ => None,
             };
-            Unfit::Misfit(at.or(problem).unwrap_or_else(|| "/".to_owned()))
+            Unusable::Misfit(at.or(problem).unwrap_or_else(|| "/".to_owned()))
         };
         if run.end.is_some() || run.consumed(entry).is_none() {
             return Err(misfit(&run));
@@ -106,7 +106,7 @@ pub fn begins_with(
     if run.records().iter().any(is_there) {
         Ok(())
     } else {
-        Err(Unfit::NotReached(reference.to_owned()))
+        Err(Unusable::NotReached(reference.to_owned()))
     }
 }
 

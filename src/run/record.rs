@@ -55,6 +55,11 @@ pub struct Record {
 impl Run {
     /// Opens the record of a frame, where records are kept.
     pub(super) fn record_start(&mut self, frame: &mut Frame) {
+        // An iteration of a loop is no task of the definition.
+        let around = self.frames.get(&frame.parent).map(|around| &around.state);
+        if matches!(around, Some(State::Fork(branches)) if branches.turns.is_some()) {
+            return;
+        }
         let Some(records) = &mut self.records else {
             return;
         };

@@ -40,6 +40,8 @@ pub(super) struct View<'a> {
     moment: Moment<'a>,
     variables: Option<&'a Arc<Binding>>,
     secrets_seen: Cell<bool>,
+    /// Whether what is evaluated leaves with a request, so that nothing of it stays in the run.
+    leaves: bool,
 }
 
 impl<'a> View<'a> {
@@ -51,6 +53,7 @@ impl<'a> View<'a> {
             moment,
             variables: frame.variables.as_ref(),
             secrets_seen: Cell::new(false),
+            leaves: false,
         }
     }
 
@@ -62,12 +65,19 @@ impl<'a> View<'a> {
             moment,
             variables: None,
             secrets_seen: Cell::new(false),
+            leaves: false,
         }
     }
 
     /// The same with other variables of loops and errors.
     pub(super) const fn binding(mut self, variables: Option<&'a Arc<Binding>>) -> Self {
         self.variables = variables;
+        self
+    }
+
+    /// The same for what becomes a request and is not kept.
+    pub(super) const fn leaving(mut self) -> Self {
+        self.leaves = true;
         self
     }
 
@@ -149,6 +159,9 @@ impl<'a> View<'a> {
 
     fn secrets(&self) -> Value {
         self.secrets_seen.set(true);
+        if !self.leaves {
+            self.run.note_secrets();
+        }
         let known = self.run.definition.secrets.iter().filter_map(|name| {
             let value = (self.run.surroundings.secrets)(name)?;
             Some((name.clone(), value))

@@ -10,6 +10,7 @@ pub(super) mod r#try;
 mod r#do;
 mod r#for;
 mod fork;
+mod parallel;
 mod raise;
 mod request;
 mod set;

@@ -70,6 +70,13 @@ impl Redactor {
         }
     }
 
+    /// Whether nothing is to be hidden in this text.
+    #[must_use]
+    pub fn is_clean(&self, text: &[u8]) -> bool {
+        let automaton = self.automaton.as_ref();
+        automaton.is_none_or(|automaton| !automaton.is_match(text))
+    }
+
     /// JSON text with every secret value hidden, which stays JSON: a journal must be readable
     /// again, also where a secret consists of digits and stands in a number.
     #[must_use]

@@ -1,4 +1,5 @@
-//! Reads what a run needs to be replayed and go on: its event, its journal and its mail.
+//! Reads what a run needs to be replayed and go on: its event, its checkpoint, the journal behind
+//! that, and its mail.
 
 use std::collections::HashMap;
 
@@ -16,7 +17,7 @@ use crate::id::Id;
 /// The sub-queries with `offset 0` stay loops of key probes whatever the planner believes about
 /// the size of the tables; the id in hand picks the partition.
 pub(super) const RUNS: &str = "
-select r.id, r.workflow_id, e.*
+select r.id, r.workflow_id, e.*, k.seq, k.state
 from unnest($1::uuid[]) as g (id)
 cross join lateral (
   select x.id, x.workflow_id, x.event_id from runs x where x.id = g.id offset 0
@@ -25,15 +26,22 @@ cross join lateral (
   select x.id, x.source, x.event_id, x.type, x.content_type, x.attributes, x.headers, x.body,
          x.workflow_id, x.run_id
   from events x where x.id = r.event_id offset 0
-) e";
+) e
+left join lateral (
+  select x.seq, x.state from checkpoints x where x.run_id = g.id offset 0
+) k on true";
 
-/// Rows without entries only close a run.
+/// From a number on for each run. Rows without entries only close a run.
 pub(super) const JOURNALS: &str = "
-select g.id, j.entries
-from unnest($1::uuid[]) as g (id)
+select g.id, j.seq, j.entries
+from unnest($1::uuid[], $2::integer[]) as g (id, seq)
 cross join lateral (
-  select x.entries from journal x where x.run_id = g.id and x.entries is not null order by x.seq
+  select x.seq, x.entries from journal x
+  where x.run_id = g.id and x.seq >= g.seq and x.entries is not null order by x.seq
 ) j";
+
+/// The column of [`RUNS`] behind those of the event.
+const CHECKPOINT: usize = 12;
 
 impl Link {
     /// Everything needed to replay these runs, in no particular order. A run whose row or event is
@@ -45,32 +53,48 @@ impl Link {
     pub async fn load(&mut self, runs: &[Id]) -> Result<Vec<Loaded>, Error> {
         check_batch(runs.len())?;
         let ids: Vec<Uuid> = runs.iter().map(|id| id.uuid()).collect();
-        let mut journals: HashMap<Uuid, Vec<Bytes>> = HashMap::new();
-        for row in self.rows(sqlx::query(JOURNALS).bind(&ids)).await? {
-            let entries: Vec<u8> = row.try_get(1)?;
-            journals
-                .entry(row.try_get(0)?)
-                .or_default()
-                .push(entries.into());
+        let rows = self.rows(sqlx::query(RUNS).bind(&ids)).await?;
+        let mut loaded = rows
+            .iter()
+            .map(without_journal)
+            .collect::<Result<Vec<_>, _>>()?;
+        let ids: Vec<Uuid> = loaded.iter().map(|run| run.run_id.uuid()).collect();
+        let seqs: Vec<i32> = loaded.iter().map(|run| run.seq).collect();
+        let mut journals: HashMap<Uuid, (i32, Vec<Bytes>)> = HashMap::new();
+        let query = sqlx::query(JOURNALS).bind(&ids).bind(seqs);
+        for row in self.rows(query).await? {
+            let (seq, entries): (i32, Vec<u8>) = (row.try_get(1)?, row.try_get(2)?);
+            let (next, journal) = journals.entry(row.try_get(0)?).or_default();
+            *next = seq.saturating_add(1);
+            journal.push(entries.into());
         }
         let mut mail = self.mail_of(&ids).await?;
-        let rows = self.rows(sqlx::query(RUNS).bind(&ids)).await?;
-        rows.iter()
-            .map(|row| {
-                let id: Uuid = row.try_get(0)?;
-                let (event, target) = read_event(row, 2)?;
-                Ok(Loaded {
-                    run_id: id.into(),
-                    workflow_id: row.try_get(1)?,
-                    created_at: created_at(id.into(), event.id),
-                    event,
-                    target,
-                    journal: journals.remove(&id).unwrap_or_default(),
-                    mail: mail.remove(&id).unwrap_or_default(),
-                })
-            })
-            .collect()
+        for run in &mut loaded {
+            run.mail = mail.remove(&run.run_id.uuid()).unwrap_or_default();
+            if let Some((next, journal)) = journals.remove(&run.run_id.uuid()) {
+                (run.seq, run.journal) = (next, journal);
+            }
+        }
+        Ok(loaded)
     }
+}
+
+fn without_journal(row: &PgRow) -> Result<Loaded, Error> {
+    let id: Uuid = row.try_get(0)?;
+    let (event, target) = read_event(row, 2)?;
+    let checkpoint: Option<Vec<u8>> = row.try_get(CHECKPOINT + 1)?;
+    let seq: Option<i32> = row.try_get(CHECKPOINT)?;
+    Ok(Loaded {
+        run_id: id.into(),
+        workflow_id: row.try_get(1)?,
+        created_at: created_at(id.into(), event.id),
+        event,
+        target,
+        checkpoint: checkpoint.map(Bytes::from),
+        journal: Vec::new(),
+        seq: seq.unwrap_or_default(),
+        mail: Vec::new(),
+    })
 }
 
 /// The time a run's id was made, or its event's where the run has a derived id.

@@ -81,10 +81,15 @@ pub async fn drop_older(store: &Store, days: u16) -> Result<u32, Error> {
         }
     }
     if days > 0 {
-        sqlx::query("delete from faulted where run_id < $1")
-            .bind(first_id(floor))
-            .execute(&mut upkeep.connection)
-            .await?;
+        for sql in [
+            "delete from faulted where run_id < $1",
+            "delete from checkpoints where run_id < $1",
+        ] {
+            sqlx::query(sql)
+                .bind(first_id(floor))
+                .execute(&mut upkeep.connection)
+                .await?;
+        }
     }
     upkeep.close().await?;
     Ok(dropped)

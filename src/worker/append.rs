@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::spacing::Spacing;
 use super::{Config, Metrics};
 use crate::event::Event;
 use crate::id::Id;
@@ -63,7 +64,7 @@ pub struct Appender {
 
 /// What the writer takes from: shared by its tasks.
 pub struct Queue {
-    requests: Mutex<mpsc::Receiver<Request>>,
+    requests: Mutex<(mpsc::Receiver<Request>, Spacing)>,
     batch_events_max: usize,
     metrics: Arc<Metrics>,
 }
@@ -86,7 +87,7 @@ pub fn channel(config: &Config, metrics: &Arc<Metrics>) -> (Appender, Queue) {
         metrics: Arc::clone(metrics),
     };
     let queue = Queue {
-        requests: Mutex::new(requests),
+        requests: Mutex::new((requests, Spacing::new(config.batch_spacing_ms))),
         batch_events_max: config.append_batch_events_max,
         metrics: Arc::clone(metrics),
     };
@@ -132,8 +133,11 @@ pub async fn run(queue: Arc<Queue>, mut link: Link, router: mpsc::Sender<Appende
     let mut batch = Vec::with_capacity(queue.batch_events_max);
     loop {
         let taken = {
-            let mut requests = queue.requests.lock().await;
-            requests.recv_many(&mut batch, queue.batch_events_max).await
+            let (requests, spacing) = &mut *queue.requests.lock().await;
+            spacing.wait(requests.len(), queue.batch_events_max).await;
+            let taken = requests.recv_many(&mut batch, queue.batch_events_max).await;
+            spacing.begun(taken);
+            taken
         };
         if taken == 0 {
             return;

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::append::chain;
+use super::checkpoint::Since;
 use super::execute::{Begun, Executor, Slot};
 use super::origin::{self, Ties};
 use super::session::CLAIM_COUNTER_MASK;
@@ -156,8 +157,12 @@ async fn begun(shared: &Shared, loaded: Loaded, claim_id: i64) -> Result<Begun, 
         .ok_or_else(|| unreadable("the workflow of this run cannot be read".to_owned()))?;
     let origin = origin::of(&loaded.event, loaded.target.is_some(), &definition);
     let origin = origin.map_err(unreadable)?;
-    let mut journal = origin.journal;
-    let seq = i32::try_from(loaded.journal.len()).unwrap_or(i32::MAX);
+    // A checkpoint stands for what another run has lived as well.
+    let mut journal = match loaded.checkpoint {
+        Some(_) => Vec::new(),
+        None => origin.journal,
+    };
+    let bytes = loaded.journal.iter().map(bytes::Bytes::len).sum();
     for row in &loaded.journal {
         journal.extend(entry::decode(row).map_err(|error| unreadable(error.to_string()))?);
     }
@@ -168,8 +173,10 @@ async fn begun(shared: &Shared, loaded: Loaded, claim_id: i64) -> Result<Begun, 
         input: origin.input,
         ties: origin.ties,
         definition,
+        checkpoint: loaded.checkpoint,
+        since: Since::loaded(loaded.journal.len(), bytes),
         journal,
-        seq,
+        seq: loaded.seq,
         event_id: loaded.event.id,
         mail: loaded.mail,
     })

@@ -8,21 +8,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::checkpoint::Since;
 use super::command::Command;
-use super::flight::Flight;
+use super::flight::{Flight, Place};
+use super::lost::Lost;
 use super::mail::{Letterbox, Post};
 use super::origin::Ties;
 use super::settle::Request;
-use super::{Shared, family};
+use super::{Shared, family, report};
 use crate::expression::Value;
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
-use crate::run::{Change, Effect, End, Entry, Pending, Run, Surroundings, Wait, entry};
+use crate::run::{Change, Effect, End, Entry, Pending, Run, Surroundings, Unfit, Wait, entry};
+use crate::store::checkpoints::Checkpoint;
 use crate::store::{Exchange, Letter, Mail, Next, Settlement};
 use crate::workflow::Definition;
 
@@ -39,7 +43,17 @@ pub type Slot = OwnedSemaphorePermit;
 pub struct Lease {
     shared: Arc<Shared>,
     claim_id: i64,
+    /// Places at destinations, free when the last settlement is durable.
+    places: Vec<Place>,
     _slot: Slot,
+}
+
+impl Lease {
+    /// The same, holding these places as well.
+    fn with(mut self, places: Vec<Place>) -> Self {
+        self.places = places;
+        self
+    }
 }
 
 impl Drop for Lease {
@@ -61,8 +75,12 @@ pub struct Begun {
     pub definition: Arc<Definition>,
     /// Raw input of the workflow.
     pub input: Value,
-    /// Entries journaled so far.
+    /// What stands for the entries before those of `journal`.
+    pub checkpoint: Option<Bytes>,
+    /// Entries journaled so far, or since the checkpoint.
     pub journal: Vec<Entry>,
+    /// How much they are.
+    pub since: Since,
     /// Number of the next journal row.
     pub seq: i32,
     /// The event that started it, for the log.
@@ -120,6 +138,7 @@ impl Executor {
         let lease = Lease {
             shared: Arc::clone(&shared),
             claim_id: begun.claim_id,
+            places: Vec::new(),
             _slot: slot,
         };
         self.work.spawn(async move {
@@ -142,6 +161,8 @@ struct Live<'a> {
     claim_id: i64,
     seq: Arc<AtomicI32>,
     unsaved: Vec<Entry>,
+    since: Since,
+    has_checkpoint: bool,
     definition: Arc<Definition>,
     event_id: Id,
     mail: Post,
@@ -151,12 +172,17 @@ struct Live<'a> {
 }
 
 async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Letterbox) {
-    let mut live = Live::replay(shared, begun);
+    let lost = Lost::of(&begun);
+    let mut live = match Live::replay(shared, begun) {
+        Ok(live) => live,
+        Err(unfit) => return lost.replay_in_full(shared, &unfit, lease).await,
+    };
+    live.checkpoint();
     let mut flight = Flight::new(shared, live.run_id, live.claim_id);
     loop {
         live.mail.put(letterbox.take());
         let (effects, waits) = match live.run.pending() {
-            Pending::Ended(end) => return live.end(end, lease).await,
+            Pending::Ended(end) => return live.end(end, lease.with(flight.take_over())).await,
             Pending::Open { effects, waits } => (effects, waits),
         };
         let now = Timestamp::now();
@@ -182,10 +208,15 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Let
             .iter()
             .filter(|effect| !live.run.is_suspended() && flight.may_start(effect, now))
             .collect();
-        if !due.is_empty() {
-            if !live.save().await || !shared.session.covers(live.claim_id) {
+        // Also where calls still fly: these may wait for the places of those that are over.
+        if !due.is_empty() || (flight.has_over() && !flight.is_empty()) {
+            let saved = live.save().await;
+            drop(flight.take_over());
+            if !saved || !shared.session.covers(live.claim_id) {
                 return;
             }
+        }
+        if !due.is_empty() {
             if let Some(next) = flight.park(&due, now) {
                 return live.release(next, lease).await;
             }
@@ -194,8 +225,9 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Let
         let wake_at = live.wake_at((&effects, &waits), now);
         if flight.is_empty() {
             let Some(due_at) = wake_at.or_else(|| live.looks_again(now)) else {
-                return live.end(stuck(), lease).await;
+                return live.end(stuck(), lease.with(flight.take_over())).await;
             };
+            let lease = lease.with(flight.take_over());
             return live.release(Next::Wait { due_at }, lease).await;
         }
         if live.has_news() && !live.save().await {
@@ -221,26 +253,30 @@ fn stuck() -> End {
 }
 
 impl<'a> Live<'a> {
-    fn replay(shared: &'a Arc<Shared>, begun: Begun) -> Self {
+    fn replay(shared: &'a Arc<Shared>, begun: Begun) -> Result<Self, Unfit> {
         let surroundings = Surroundings {
             id: begun.run_id,
             environment: Arc::clone(&shared.environment),
             secrets: Arc::clone(&shared.secrets),
             tasks_max: shared.tasks_max,
         };
-        let started = Entry {
-            at: created_at(begun.run_id),
-            change: Change::Started { input: begun.input },
+        let (definition, surroundings) = (Arc::clone(&begun.definition), Arc::new(surroundings));
+        let has_checkpoint = begun.checkpoint.is_some();
+        let mut run = match begun.checkpoint {
+            Some(state) => Run::restore(definition, surroundings, begun.input, &state)?,
+            None => Run::replay(
+                definition,
+                surroundings,
+                [Entry {
+                    at: created_at(begun.run_id),
+                    change: Change::Started { input: begun.input },
+                }],
+            ),
         };
-        let entries = std::iter::once(started).chain(begun.journal);
-        let mut run = Run::replay(
-            Arc::clone(&begun.definition),
-            Arc::new(surroundings),
-            entries,
-        );
+        begun.journal.into_iter().for_each(|entry| run.apply(entry));
         // What stored entries have said was sent with them.
         run.take_outgoing();
-        Self {
+        Ok(Self {
             shared,
             run,
             run_id: begun.run_id,
@@ -248,11 +284,36 @@ impl<'a> Live<'a> {
             claim_id: begun.claim_id,
             seq: Arc::new(AtomicI32::new(begun.seq)),
             unsaved: Vec::new(),
+            since: begun.since,
+            has_checkpoint,
             definition: begun.definition,
             event_id: begun.event_id,
             mail: Post::of(begun.mail),
             ties: begun.ties,
             suspended: None,
+        })
+    }
+
+    /// Makes a checkpoint where one is due. Everything applied so far must be committed.
+    fn checkpoint(&mut self) {
+        if !self.since.is_due() {
+            return;
+        }
+        let Some(state) = self.run.checkpoint() else {
+            return self.since.refuse(0);
+        };
+        // What is hidden in the journal must not be seen here either, and replaced by stars it
+        // would not be what the journal says.
+        if !self.shared.redactor().is_clean(&state) {
+            return self.since.refuse(state.len());
+        }
+        if self.since.takes(state.len()) {
+            self.has_checkpoint = true;
+            self.shared.checkpoints.keep(Checkpoint {
+                run_id: self.run_id,
+                seq: self.seq.load(Ordering::Relaxed),
+                state,
+            });
         }
     }
 
@@ -331,13 +392,14 @@ impl<'a> Live<'a> {
         }
         let settlement = self.settlement(Next::Keep);
         self.seq.fetch_add(1, Ordering::Relaxed);
-        self.shared.settler.settle(settlement).await
+        let saved = self.shared.settler.settle(settlement).await;
+        if saved {
+            self.checkpoint();
+        }
+        saved
     }
 
     async fn release(&mut self, next: Next, lease: Lease) {
-        if let Next::Wait { due_at } = next {
-            self.shared.timers.expect(due_at);
-        }
         let settlement = self.settlement(next);
         self.shared
             .settler
@@ -351,7 +413,15 @@ impl<'a> Live<'a> {
             End::Faulted(problem) => ("faulted", None, serde_json::to_vec(problem).ok()),
             End::Cancelled => ("cancelled", None, None),
         };
-        self.log(&end, status);
+        let about = report::About {
+            run_id: self.run_id,
+            event_id: self.event_id,
+            document: &self.definition.document,
+        };
+        report::ended(&self.shared.metrics, &about, &end, status);
+        if self.has_checkpoint {
+            self.shared.checkpoints.forget(self.run_id);
+        }
         let hide = |text: Vec<u8>| self.shared.redactor().redact_json(text).into();
         let next = Next::Ended {
             status,
@@ -377,6 +447,7 @@ impl<'a> Live<'a> {
     fn settlement(&mut self, next: Next) -> Settlement {
         let entries = (!self.unsaved.is_empty()).then(|| {
             let encoded = entry::encode(&std::mem::take(&mut self.unsaved));
+            self.since.journaled(encoded.len());
             self.shared.redactor().redact_json(encoded).into()
         });
         Settlement {
@@ -408,96 +479,10 @@ impl<'a> Live<'a> {
                 && exchange.mail.is_empty());
         has_any.then(|| Box::new(exchange))
     }
-
-    fn log(&self, end: &End, status: &'static str) {
-        let document = &self.definition.document;
-        let elapsed = Timestamp::now().duration_since(created_at(self.run_id));
-        let seconds = elapsed.as_secs_f64().max(0.0);
-        self.shared.metrics.ended(status, seconds);
-        let duration_ms = (seconds * 1000.0) as u64;
-        match end {
-            End::Faulted(problem) => {
-                tracing::warn!(
-                    target: "hookwright::run",
-                    {
-                        run.id = %self.run_id,
-                        event.id = %self.event_id,
-                        workflow.namespace = document.namespace,
-                        workflow.name = document.name,
-                        workflow.version = document.version,
-                        task.reference = problem.instance.as_deref().unwrap_or("/"),
-                        error.kind = %problem.kind,
-                        error.status = problem.status,
-                        error.title = problem.title.as_deref().unwrap_or(""),
-                        duration_ms,
-                    },
-                    "run faulted"
-                );
-            }
-            End::Completed(_) | End::Cancelled => {
-                tracing::debug!(
-                    target: "hookwright::run",
-                    {
-                        run.id = %self.run_id,
-                        event.id = %self.event_id,
-                        workflow.name = document.name,
-                        duration_ms,
-                    },
-                    "run {status}"
-                );
-            }
-        }
-    }
 }
 
 /// When a run was created: its id says so.
 pub(super) fn created_at(run_id: Id) -> Timestamp {
     let ms = i64::try_from(run_id.made_at_ms()).unwrap_or(i64::MAX);
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
-/// What is needed to fault a run whose task panicked.
-struct Lost {
-    run_id: Id,
-    workflow_id: i32,
-    claim_id: i64,
-    ties: Ties,
-}
-
-impl Lost {
-    fn of(begun: &Begun) -> Self {
-        Self {
-            run_id: begun.run_id,
-            workflow_id: begun.workflow_id,
-            claim_id: begun.claim_id,
-            ties: begun.ties.clone(),
-        }
-    }
-
-    /// A panic is a fault of ours: the run is faulted with it, so that it is seen and not tried
-    /// for ever. Its number is past every row it may have written.
-    async fn settle(&self, shared: &Shared) {
-        tracing::error!(run.id = %self.run_id, "the server failed while driving a run");
-        shared.metrics.ended("faulted", 0.0);
-        let problem = Problem::new(Kind::Runtime, "the server failed while driving this run");
-        let settlement = Settlement {
-            run_id: self.run_id,
-            workflow_id: self.workflow_id,
-            claim_id: self.claim_id,
-            seq: i32::MAX,
-            entries: None,
-            next: Next::Ended {
-                status: "faulted",
-                output: None,
-                error: serde_json::to_vec(&problem).ok().map(Into::into),
-            },
-            exchange: Some(Box::new(family::lost(
-                &self.ties,
-                self.run_id,
-                problem,
-                &shared.redactor(),
-            ))),
-        };
-        shared.settler.settle(settlement).await;
-    }
 }

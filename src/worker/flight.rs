@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, Abortable, Aborted};
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use jiff::Timestamp;
 
 use super::Shared;
-use crate::call::{Identity, Performed};
+use crate::call::{Identity, Performed, Permit};
 use crate::id::Id;
 use crate::run::{Change, Effect, Key};
 use crate::store::Next;
@@ -20,13 +20,20 @@ const CROWDED_PAUSE: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
 
 type Performing = Pin<Box<dyn Future<Output = Option<(Key, Performed)>> + Send>>;
 
+/// The place of one call at its destination, from when it has one.
+pub type Place = Arc<OnceLock<Permit>>;
+
 /// Effects in flight, by key.
+///
+/// A place is not free when its call is over, but when what came of the call is durable: so no
+/// more calls than a destination allows can be repeated after this node has died.
 pub struct Flight<'a> {
     shared: &'a Arc<Shared>,
     run_id: Id,
     claim_id: i64,
     performing: FuturesUnordered<Abortable<Performing>>,
-    aborts: HashMap<Key, AbortHandle>,
+    flying: HashMap<Key, (AbortHandle, Place)>,
+    over: Vec<Place>,
 }
 
 impl<'a> Flight<'a> {
@@ -39,31 +46,45 @@ impl<'a> Flight<'a> {
             run_id,
             claim_id,
             performing,
-            aborts: HashMap::new(),
+            flying: HashMap::new(),
+            over: Vec::new(),
         }
     }
 
     /// Whether nothing is in flight.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.aborts.is_empty()
+        self.flying.is_empty()
+    }
+
+    /// Whether others wait for places of calls that are over: this run's own among them.
+    #[must_use]
+    pub fn has_over(&self) -> bool {
+        !self.over.is_empty()
+    }
+
+    /// The places of calls that are over, to be dropped when that is durable.
+    pub fn take_over(&mut self) -> Vec<Place> {
+        std::mem::take(&mut self.over)
     }
 
     /// Whether the effect is neither in flight nor waiting for its time.
     #[must_use]
     pub fn may_start(&self, effect: &Effect, now: Timestamp) -> bool {
-        effect.not_before.is_none_or(|at| at <= now) && !self.aborts.contains_key(&effect.key)
+        effect.not_before.is_none_or(|at| at <= now) && !self.flying.contains_key(&effect.key)
     }
 
     /// Drops what the run no longer wants: the losers of a race, what a timeout has interrupted.
     pub fn keep_only(&mut self, effects: &[Effect]) {
-        if self.aborts.is_empty() {
+        if self.flying.is_empty() {
             return;
         }
-        self.aborts.retain(|key, abort| {
+        let over = &mut self.over;
+        self.flying.retain(|key, (abort, place)| {
             let wanted = effects.iter().any(|effect| effect.key == *key);
             if !wanted {
                 abort.abort();
+                over.push(Arc::clone(place));
             }
             wanted
         });
@@ -96,9 +117,12 @@ impl<'a> Flight<'a> {
         let key = effect.key.clone();
         let shared = Arc::clone(self.shared);
         let (run_id, claim_id) = (self.run_id, self.claim_id);
+        let place = Place::default();
+        let taken = Arc::clone(&place);
         let performing: Performing = Box::pin(async move {
             let destination = shared.destinations.of(&effect);
             let permit = destination.acquire().await;
+            let permit = taken.get_or_init(|| permit);
             if !shared.session.covers(claim_id) {
                 return None;
             }
@@ -115,10 +139,10 @@ impl<'a> Flight<'a> {
         let (abort, registration) = AbortHandle::new_pair();
         self.performing
             .push(Abortable::new(performing, registration));
-        self.aborts.insert(key, abort);
+        self.flying.insert(key, (abort, place));
     }
 
-    /// Waits for the next outcome, at the latest until `wake_at`; gives what to journal. Nothing
+    /// Waits for the next outcomes, at the latest until `wake_at`; gives what to journal. Nothing
     /// comes where a time has come first, or where this node was fenced.
     pub async fn next(&mut self, wake_at: Option<Timestamp>) -> Vec<Change> {
         let pause = wake_at.map(|at| {
@@ -131,19 +155,27 @@ impl<'a> Flight<'a> {
             },
             None => self.performing.next().await,
         };
-        match outcome {
-            Some(Ok(Some((key, performed)))) => {
-                self.aborts.remove(&key);
-                vec![change(key, performed)]
+        let mut changes = Vec::with_capacity(1);
+        let mut next = outcome;
+        while let Some(outcome) = next {
+            match outcome {
+                Ok(Some((key, performed))) => {
+                    self.over
+                        .extend(self.flying.remove(&key).map(|(_, place)| place));
+                    changes.push(change(key, performed));
+                }
+                // Fenced.
+                Ok(None) => {
+                    self.flying.clear();
+                    self.performing.clear();
+                    return Vec::new();
+                }
+                Err(Aborted) => {}
             }
-            // Fenced, aborted, or nothing left.
-            Some(Ok(None)) => {
-                self.aborts.clear();
-                self.performing.clear();
-                Vec::new()
-            }
-            Some(Err(Aborted)) | None => Vec::new(),
+            // Whatever else is there becomes durable with it.
+            next = self.performing.next().now_or_never().flatten();
         }
+        changes
     }
 }
 

@@ -12,8 +12,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::append::{Appended, chain};
+use super::checkpoint::Since;
 use super::definitions::Active;
 use super::execute::{Executor, Slot};
+use super::spacing::Spacing;
 use super::{Shared, origin};
 use crate::event::Event;
 use crate::expression::Value;
@@ -49,11 +51,14 @@ pub async fn run(
     executor: Executor,
     mut link: Link,
     mut events: mpsc::Receiver<Appended>,
+    batch_spacing_ms: u64,
 ) {
     let mut batch = Vec::with_capacity(BATCH_EVENTS_MAX);
     let mut looked_at = Instant::now();
+    let mut spacing = Spacing::new(batch_spacing_ms);
     shared.definitions.loaded().await;
     loop {
+        spacing.wait(events.len(), BATCH_EVENTS_MAX).await;
         let period = tokio::time::timeout(
             LEFTOVER_PERIOD,
             events.recv_many(&mut batch, BATCH_EVENTS_MAX),
@@ -61,6 +66,7 @@ pub async fn run(
         if matches!(period.await, Ok(0)) {
             return;
         }
+        spacing.begun(batch.len());
         if !batch.is_empty() {
             route(&shared, &executor, &mut link, std::mem::take(&mut batch)).await;
         }
@@ -148,7 +154,9 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec
                     claim_id,
                     input: origin.input,
                     definition,
+                    checkpoint: None,
                     journal: origin.journal,
+                    since: Since::default(),
                     seq: 0,
                     event_id: appended.event.id,
                     mail: Vec::new(),

@@ -12,7 +12,9 @@ use tokio::time::Instant;
 use super::append::{Appended, chain};
 use super::execute::Lease;
 use super::mail::Addressees;
-use super::{Endings, Metrics};
+use super::spacing::Spacing;
+use super::timers::Timers;
+use super::{Config, Endings, Metrics};
 use crate::id::Id;
 use crate::store::{self, Link, Next, Settlement};
 
@@ -51,13 +53,14 @@ pub struct Settler {
 }
 
 /// What the settler's tasks take from.
-pub struct Queue(Mutex<mpsc::Receiver<Request>>);
+pub struct Queue(Mutex<(mpsc::Receiver<Request>, Spacing)>);
 
 /// Makes the two ends of the settler's queue.
 #[must_use]
-pub fn channel() -> (Settler, Queue) {
+pub fn channel(config: &Config) -> (Settler, Queue) {
     let (queue, requests) = mpsc::channel(QUEUE_RUNS_MAX);
-    (Settler { queue }, Queue(Mutex::new(requests)))
+    let spacing = Spacing::new(config.batch_spacing_ms);
+    (Settler { queue }, Queue(Mutex::new((requests, spacing))))
 }
 
 impl Settler {
@@ -81,11 +84,13 @@ impl Settler {
     }
 }
 
-/// Whom a settler tells what has become durable.
-pub struct After {
-    /// Those who wait for a run to end.
+/// Who hears of what was settled.
+pub struct Books {
+    /// Of runs that have ended.
     pub endings: Arc<Endings>,
-    /// What to count.
+    /// Of runs that wait.
+    pub timers: Arc<Timers>,
+    /// Counts.
     pub metrics: Arc<Metrics>,
     /// Those who wake runs that have mail.
     pub addressees: Arc<Addressees>,
@@ -93,7 +98,7 @@ pub struct After {
     pub router: mpsc::Sender<Appended>,
 }
 
-impl After {
+impl Books {
     /// What a run has exchanged is durable. The settlement by which it went to wait did not see
     /// mail that was being written meanwhile, so somebody must look again.
     fn exchanged(&self, settlement: &mut Settlement) {
@@ -121,17 +126,20 @@ impl After {
 }
 
 /// Runs one settler task until every [`Settler`] is gone.
-pub async fn run(queue: Arc<Queue>, mut link: Link, after: After) {
+pub async fn run(queue: Arc<Queue>, mut link: Link, books: Books) {
     let mut batch = Vec::with_capacity(BATCH_RUNS_MAX);
     loop {
         let taken = {
-            let mut requests = queue.0.lock().await;
-            requests.recv_many(&mut batch, BATCH_RUNS_MAX).await
+            let (requests, spacing) = &mut *queue.0.lock().await;
+            spacing.wait(requests.len(), BATCH_RUNS_MAX).await;
+            let taken = requests.recv_many(&mut batch, BATCH_RUNS_MAX).await;
+            spacing.begun(taken);
+            taken
         };
         if taken == 0 {
             return;
         }
-        after.metrics.settle_batch_runs.observe(taken as f64);
+        books.metrics.settle_batch_runs.observe(taken as f64);
         let mut settlements = Vec::with_capacity(taken);
         let mut waiting = Vec::with_capacity(taken);
         for request in batch.drain(..) {
@@ -142,15 +150,18 @@ pub async fn run(queue: Arc<Queue>, mut link: Link, after: After) {
         for (settlement, (lease, settled)) in settlements.iter_mut().zip(waiting) {
             let kept = !lost.contains(&settlement.run_id);
             if !kept {
-                after.metrics.fenced.inc();
+                books.metrics.fenced.inc();
             }
-            after.exchanged(settlement);
+            books.exchanged(settlement);
             drop(lease);
             if let Some(settled) = settled {
                 let _gone = settled.send(kept);
             }
-            if matches!(settlement.next, Next::Ended { .. }) {
-                after.endings.ended(settlement.run_id);
+            match settlement.next {
+                Next::Ended { .. } => books.endings.ended(settlement.run_id),
+                // Not before the row is there: whoever looks for it earlier looks in vain.
+                Next::Wait { due_at } => books.timers.expect(due_at),
+                Next::Keep | Next::Ready { .. } => {}
             }
         }
     }

@@ -296,6 +296,17 @@ pub struct For {
     pub condition: Option<Expression>,
     /// The body.
     pub body: TaskList,
+    /// `metadata.parallel`: iterations run side by side.
+    pub parallel: Option<Parallel>,
+}
+
+/// How the iterations of a `for` run side by side.
+#[derive(Debug)]
+pub struct Parallel {
+    /// Iterations that are open at once at most, from 1.
+    pub width: usize,
+    /// The body as a task of its own, with the reference of the `for`.
+    pub iteration: Arc<Task>,
 }
 
 /// `fork`.

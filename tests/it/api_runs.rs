@@ -103,10 +103,6 @@ async fn start(world: &World, headers: &[(&str, &str)], body: &str) -> String {
     answer.json()["id"].as_str().unwrap().to_owned()
 }
 
-async fn status(world: &World, run: &str) -> serde_json::Value {
-    world.ask(&format!("GET /runs/{run}"), "").await.json()["status"].clone()
-}
-
 #[tokio::test]
 async fn a_start_can_be_looked_at_at_once() {
     let world = world().await;

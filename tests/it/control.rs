@@ -10,7 +10,8 @@ use crate::world::{Request, World, until};
 /// A workflow of namespace `t`.
 fn workflow(name: &str, version: &str, tasks: &str) -> String {
     format!(
-        "document: {{ dsl: '1.0.3', namespace: t, name: {name}, version: '{version}' }}\ndo:\n{tasks}"
+        "document: {{ dsl: '1.0.3', namespace: t, name: {name}, version: '{version}' }}\n\
+         do:\n{tasks}"
     )
 }
 
@@ -18,7 +19,8 @@ fn workflow(name: &str, version: &str, tasks: &str) -> String {
 fn call(name: &str, api: &Destination) -> String {
     let uri = format!("{}/{name}", api.url());
     format!(
-        "- {name}: {{ call: http, with: {{ method: post, endpoint: '{uri}', body: {{ in: '${{ . }}' }} }} }}\n"
+        "- {name}: {{ call: http, with: \
+         {{ method: post, endpoint: '{uri}', body: {{ in: '${{ . }}' }} }} }}\n"
     )
 }
 
@@ -65,7 +67,8 @@ async fn a_run_that_an_event_started_is_replayed_with_that_event() {
     let listens = "schedule: { on: { one: { with: { type: t.ordered } } } }\n";
     let text = workflow("order", "1.0.0", &call("a", &api)) + listens;
     world.workflow(&text).await;
-    let event = r#"{"specversion":"1.0","id":"1","source":"/t","type":"t.ordered","data":{"n":9007199254740993}}"#;
+    let event = r#"{"specversion":"1.0","id":"1","source":"/t","type":"t.ordered",
+                    "data":{"n":9007199254740993}}"#;
     let event = Request::new("POST", "/api/v1/events", event);
     let event = event.without("content-type");
     let event = event.header("content-type", "application/cloudevents+json");
@@ -165,7 +168,8 @@ async fn a_failed_task_is_replayed_and_what_succeeded_is_not() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_waiting_run_is_cancelled_once_and_nothing_catches_it() {
     let world = World::start().await;
-    let tasks = "- t: { try: [ { a: { wait: { hours: 1 } } } ], catch: { do: [ { b: { set: { caught: true } } } ] } }\n";
+    let tasks = "- t: { try: [ { a: { wait: { hours: 1 } } } ], \
+                 catch: { do: [ { b: { set: { caught: true } } } ] } }\n";
     world.workflow(&workflow("wait", "1.0.0", tasks)).await;
     let run = start(&world, "wait", &json!({})).await;
     becomes(&world, &run, "waiting").await;
@@ -273,7 +277,8 @@ async fn times_run_on_while_a_run_is_suspended() {
     let shown = show(&world, &run).await;
     assert_eq!(shown["status"], "suspended", "{shown}");
     assert_eq!(api.count(), 0);
-    world.workflow(&workflow("limited", "1.0.0", &format!("- t: {{ do: [ {{ w: {{ wait: {{ hours: 1 }} }} }} ], timeout: {{ after: PT3S }} }}\n"))).await;
+    let tasks = "- t: { do: [ { w: { wait: { hours: 1 } } } ], timeout: { after: PT3S } }\n";
+    world.workflow(&workflow("limited", "1.0.0", tasks)).await;
     let limited = start(&world, "limited", &json!({})).await;
     assert_eq!(tell(&world, &limited, "suspend").await, 202);
     let limited = world.end_of(&limited).await;

@@ -145,7 +145,8 @@ async fn a_timeout_of_the_task_cancels_the_child_and_a_cancelled_child_faults_it
 async fn a_child_that_is_not_awaited_lives_on() {
     let world = World::start().await;
     world.workflow(&workflow("child", WAITS)).await;
-    let tasks = "do: [ { a: { run: { await: false, workflow: { namespace: t, name: child, version: 1.0.0 } } } } ]";
+    let tasks = "do: [ { a: { run: { await: false, \
+                 workflow: { namespace: t, name: child, version: 1.0.0 } } } } ]";
     world.workflow(&workflow("parent", tasks)).await;
     let run = world.run_of("t/parent", &json!({"n": 1})).await;
     assert_eq!(
@@ -174,7 +175,12 @@ async fn a_hundred_children_of_one_run_all_come_back() {
         ))
         .await;
     let branches: Vec<String> = (0..100)
-        .map(|n| format!("{{ b{n}: {{ run: {{ workflow: {{ namespace: t, name: child, version: latest, input: {{ n: {n} }} }} }} }} }}"))
+        .map(|n| {
+            format!(
+                "{{ b{n}: {{ run: {{ workflow: {{ namespace: t, name: child, version: latest, \
+                 input: {{ n: {n} }} }} }} }} }}"
+            )
+        })
         .collect();
     let tasks = format!(
         "do: [ {{ f: {{ fork: {{ branches: [ {} ] }} }} }} ]",

@@ -1,7 +1,8 @@
 //! The property the engine stands on: replaying any prefix of a journal leaves what living it left.
 //!
 //! Workflows, outcomes and the order in which they come are random; so are late entries, entries
-//! twice, and cancellation. On the way: no run is ever stuck, and no key is ever used twice.
+//! twice, and cancellation. A checkpoint at any place, and one after another, change nothing. On the
+//! way: no run is ever stuck, and no key is ever used twice.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use serde_json::{Value as Json, json};
 
-use crate::transcript::{json as value, shown, start, surroundings};
+use crate::transcript::{json as value, shown, start, surroundings, through_checkpoint};
 
 /// Entries of one random life.
 const ENTRIES_MAX: usize = 40;
@@ -90,10 +91,13 @@ fn tasks() -> impl Strategy<Value = Json> {
         let body = || list(inner.clone()).boxed();
         prop_oneof![
             body().prop_map(|body| json!({"do": body})),
-            (body(), any::<bool>()).prop_map(|(body, checks)| {
-                let mut task = json!({"for": {"in": "[ 1, 2 ]"}, "do": body});
+            (body(), any::<bool>(), 0..4).prop_map(|(body, checks, parallel)| {
+                let mut task = json!({"for": {"in": "[ 1, 2, 3 ]"}, "do": body});
                 if checks {
                     task["while"] = json!("$index < 1");
+                }
+                if parallel > 0 {
+                    task["metadata"] = json!({"parallel": parallel});
                 }
                 task
             }),
@@ -252,7 +256,6 @@ fn check(
     let mut run = Run::new(Arc::clone(definition), Arc::clone(surroundings));
     let mut journal = Vec::new();
     let mut seen = Vec::new();
-    let mut others_seen = Vec::new();
     let (mut open, mut closed) = (HashSet::new(), HashSet::new());
     let mut at: Timestamp = start();
     let mut next = Some(Change::Started {
@@ -265,10 +268,9 @@ fn check(
         journal.push(entry.clone());
         run.apply(entry);
         let pending = run.pending();
-        seen.push(shown(&pending));
+        seen.push(wanted(&run));
         let others = run.starts().len() + run.children().len();
         prop_assert!(others > 0 || !stuck(&pending), "nothing to wait for");
-        others_seen.push((run.starts(), run.children(), run.is_suspended()));
         prop_assert!(fits(&pending), "{pending:?}");
         let open_now = open_keys(&pending);
         closed.extend(open.difference(&open_now).cloned());
@@ -285,13 +287,13 @@ fn check(
     for (length, lived) in seen.iter().enumerate() {
         let prefix = journal[..=length].to_vec();
         let replayed = Run::replay(Arc::clone(definition), Arc::clone(surroundings), prefix);
-        prop_assert_eq!(&shown(&replayed.pending()), lived);
-        let others = (
-            replayed.starts(),
-            replayed.children(),
-            replayed.is_suspended(),
-        );
-        prop_assert_eq!(&others, &others_seen[length]);
+        prop_assert_eq!(&wanted(&replayed), lived);
+        compacted(
+            &replayed,
+            (definition, surroundings),
+            &journal,
+            &seen[length..],
+        )?;
     }
     Ok(())
 }
@@ -316,6 +318,41 @@ fn reusable(
         prop_assert!(fits.is_ok(), "{fits:?} at {reference}: {entries:#?}");
     }
     Ok(())
+}
+
+/// A checkpoint stands for the entries before it: what is lived after it is the same, and so it is
+/// where the rest goes through more of them.
+fn compacted(
+    run: &Run,
+    (definition, surroundings): (&Arc<Definition>, &Arc<Surroundings>),
+    journal: &[Entry],
+    seen: &[String],
+) -> Result<(), TestCaseError> {
+    let restore = |run: &Run| through_checkpoint(run, definition, surroundings, journal);
+    let (Some(mut once), Some(mut again)) = (restore(run), restore(run)) else {
+        return Ok(());
+    };
+    prop_assert_eq!(once.executions(), run.executions());
+    prop_assert_eq!(once.context(), run.context());
+    let rest = &journal[journal.len() - seen.len() + 1..];
+    for (entry, lived) in rest.iter().zip(&seen[1..]) {
+        once.apply(entry.clone());
+        again.apply(entry.clone());
+        prop_assert_eq!(&wanted(&once), lived);
+        prop_assert_eq!(&wanted(&again), lived);
+        again = restore(&again).unwrap_or(again);
+    }
+    Ok(())
+}
+
+/// All that a run wants, as text.
+fn wanted(run: &Run) -> String {
+    let (starts, children) = (run.starts(), run.children());
+    let suspended = run.is_suspended();
+    format!(
+        "{} {starts:?} {children:?} {suspended}",
+        shown(&run.pending())
+    )
 }
 
 fn stuck(pending: &Pending) -> bool {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use hookwright::id::Id;
 use hookwright::problem::{Kind, Problem};
 use hookwright::run::{
-    Change, End, Entry, Outcome, Outgoing, Pending, Run, Surroundings, Unfit, before, begins_with,
+    Change, End, Entry, Outcome, Outgoing, Pending, Run, Surroundings, Unusable, before,
+    begins_with,
 };
 use insta::assert_snapshot;
 use jiff::SignedDuration;
@@ -58,7 +59,8 @@ fn the_fault_of_a_child_is_one_of_the_task_and_can_be_caught() {
           | the input does not fit
     "#);
     let tried = format!(
-        "do: [ {{ t: {{ try: [ {{ a: {{ {CHILD} }} }} ], catch: {{ errors: {{ with: {{ status: 400 }} }}, \
+        "do: [ {{ t: {{ try: [ {{ a: {{ {CHILD} }} }} ], \
+         catch: {{ errors: {{ with: {{ status: 400 }} }}, \
          do: [ {{ c: {{ set: '${{ $error.instance }}' }} }} ] }} }} }} ]"
     );
     assert_snapshot!(live(&tried, r#"{"v":7}"#, &replies), @r#"
@@ -170,7 +172,7 @@ fn another() -> Arc<Surroundings> {
 }
 
 /// What a run of `other` wants that begins with what a failed run of `body` did before `task`.
-fn again(life: &Life, task: &str, other: &str) -> Result<String, Unfit> {
+fn again(life: &Life, task: &str, other: &str) -> Result<String, Unusable> {
     let prefix = before(&life.definition, &life.surroundings, &life.journal, task)?;
     let mut entries = vec![life.journal[0].clone()];
     entries.extend(prefix);
@@ -189,7 +191,8 @@ fn again(life: &Life, task: &str, other: &str) -> Result<String, Unfit> {
 
 fn call(name: &str) -> String {
     format!(
-        "{{ {name}: {{ call: http, with: {{ method: post, endpoint: 'http://api.test/{name}' }} }} }}"
+        "{{ {name}: {{ call: http, \
+         with: {{ method: post, endpoint: 'http://api.test/{name}' }} }} }}"
     )
 }
 
@@ -207,13 +210,13 @@ fn a_failed_task_is_done_again_and_what_came_before_is_not() {
         "http://api.test/mended"
     );
     let shorter = format!("do: [ {}, {} ]", call("b"), call("c"));
-    let misfit = Unfit::Misfit("/do/0/a".to_owned());
+    let misfit = Unusable::Misfit("/do/0/a".to_owned());
     assert_eq!(again(&life, "/do/1/b", &shorter).unwrap_err(), misfit);
     let ended = format!("do: [ {} ]", call("a"));
-    let not_reached = Unfit::NotReached("/do/1/b".to_owned());
+    let not_reached = Unusable::NotReached("/do/1/b".to_owned());
     assert_eq!(again(&life, "/do/1/b", &ended).unwrap_err(), not_reached);
     for task in ["/do/0/a", "/do/2/c", "/do/9/x"] {
-        let not_failed = Unfit::NotFailed(task.to_owned());
+        let not_failed = Unusable::NotFailed(task.to_owned());
         assert_eq!(again(&life, task, &body).unwrap_err(), not_failed);
     }
 }
@@ -249,7 +252,8 @@ fn a_failed_branch_is_done_again_and_its_siblings_keep_what_they_have() {
 fn an_iteration_or_an_attempt_alone_is_done_again() {
     let body = format!(
         "do: [ {{ l: {{ for: {{ in: '[1, 2, 3]' }}, do: [ {}, {{ t: {{ try: [ {} ], \
-         catch: {{ retry: {{ delay: PT1S, limit: {{ attempt: {{ count: 1 }} }} }} }} }} }} ] }} }} ]",
+         catch: {{ retry: {{ delay: PT1S, \
+         limit: {{ attempt: {{ count: 1 }} }} }} }} }} }} ] }} }} ]",
         call("a"),
         call("b")
     );

@@ -303,7 +303,7 @@ fn a_destination_that_tries_again_keeps_the_call_open() {
     let Pending::Open { effects, .. } = life.run.pending() else {
         panic!("it has ended");
     };
-    assert_eq!(effects[0].attempt, 2);
+    assert_eq!((effects[0].attempt, effects[0].spent), (2, 1));
     assert_eq!(effects[0].first_attempt_at, Some(at));
     assert_eq!(effects[0].not_before, Some(retry_at));
     assert_eq!(life.run.records()[0].status, "waiting");

@@ -15,11 +15,12 @@ use crate::postgres::{Database, database};
 const BATCH: usize = 64;
 
 /// Tables that grow with traffic: never read as a whole.
-const LARGE: [&str; 9] = [
+const LARGE: [&str; 10] = [
     "events",
     "dedupe",
     "runs",
     "journal",
+    "checkpoints",
     "ready",
     "timers",
     "inbox",
@@ -41,6 +42,7 @@ insert into dedupe select decode(md5(n::text), 'hex'), current_date - n % 7, id 
 insert into inbox select id from filled;
 insert into runs select id, 1, id from filled;
 insert into journal (run_id, seq, entries) select id, 0, '[]' from filled;
+insert into checkpoints select id, 0, '{}' from filled;
 insert into ready select n % 10, now() - interval '1 minute', id from filled;
 insert into timers select now() - interval '1 minute' + n * interval '10 ms', id from filled;
 insert into mail (run_id, id, kind) select id, id, 0 from filled;
@@ -173,7 +175,8 @@ fn call(name: &str, ids: &[String]) -> (String, u64) {
         "claim" => ("'{0,1,2}', '{20,20,24}', 1, 1000".to_owned(), 1_500),
         "ready_queues" => (String::new(), 100),
         "reclaim" => ("1, 0, '{1,2,3}'".to_owned(), 4_000),
-        "load_runs" | "load_journals" => (list(ids), 1_500),
+        "load_runs" => (list(ids), 1_500),
+        "load_journals" => (format!("{}, {}", list(ids), each("0", "integer")), 1_500),
         "load_mail" => (format!("{}, 1000", list(ids)), 2_000),
         "wake" => (list(ids), 2_500),
         "deliver" => (format!("'{}', 1000", Id::from(uuid::Uuid::nil())), 60_000),

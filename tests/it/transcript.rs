@@ -1,7 +1,8 @@
 //! Lives a run with scripted outcomes on a virtual clock and writes down what happens.
 //!
 //! Used by the tests of the engine. After every entry it replays the journal so far and insists on
-//! the same `pending()`, so every transcript is also a test of replay.
+//! the same `pending()`, so every transcript is also a test of replay. Beside the run lives a twin
+//! that goes through a checkpoint after every entry, so it is one of checkpoints too.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -102,6 +103,7 @@ pub struct Life {
     pub definition: Arc<Definition>,
     pub surroundings: Arc<Surroundings>,
     pub run: Run,
+    twin: Run,
     pub journal: Vec<Entry>,
     replies: HashMap<String, Vec<Reply>>,
     /// When an open call will have its outcome.
@@ -122,6 +124,7 @@ impl Life {
         }
         Self {
             run: Run::new(Arc::clone(&definition), Arc::clone(&surroundings)).recorded(),
+            twin: Run::new(Arc::clone(&definition), Arc::clone(&surroundings)),
             definition,
             surroundings,
             journal: Vec::new(),
@@ -135,18 +138,26 @@ impl Life {
     /// Applies an entry, and checks that replaying all of them leaves the same.
     pub fn apply(&mut self, entry: Entry) {
         self.journal.push(entry.clone());
+        self.twin.apply(entry.clone());
         self.run.apply(entry);
         let stored = decode(&encode(&self.journal)).expect("what was encoded");
         assert_eq!(stored, self.journal);
         let replayed = Run::replay(
             Arc::clone(&self.definition),
             Arc::clone(&self.surroundings),
-            stored,
+            stored.clone(),
         );
-        assert_eq!(shown(&self.run.pending()), shown(&replayed.pending()));
+        let lived = shown(&self.run.pending());
+        assert_eq!(lived, shown(&replayed.pending()));
+        let (definition, surroundings) = (&self.definition, &self.surroundings);
+        if let Some(restored) = through_checkpoint(&self.twin, definition, surroundings, &stored) {
+            self.twin = restored;
+        }
+        assert_eq!(lived, shown(&self.twin.pending()), "with checkpoints");
         assert_eq!(self.run.starts(), replayed.starts());
         assert_eq!(self.run.children(), replayed.children());
         assert_eq!(self.run.is_suspended(), replayed.is_suspended());
+        self.twin.take_outgoing();
         for said in self.run.take_outgoing() {
             self.hear(&said);
         }
@@ -356,6 +367,25 @@ impl Life {
     }
 }
 
+/// The run as it is after its checkpoint was stored and read again; none where it has none.
+pub fn through_checkpoint(
+    run: &Run,
+    definition: &Arc<Definition>,
+    surroundings: &Arc<Surroundings>,
+    journal: &[Entry],
+) -> Option<Run> {
+    let checkpoint = run.checkpoint()?;
+    let Change::Started { input } = &journal[0].change else {
+        panic!("it does not begin with its start");
+    };
+    let (definition, surroundings) = (Arc::clone(definition), Arc::clone(surroundings));
+    let restored = Run::restore(definition, surroundings, input.clone(), &checkpoint);
+    Some(
+        restored
+            .unwrap_or_else(|unfit| panic!("{unfit}: {}", String::from_utf8_lossy(&checkpoint))),
+    )
+}
+
 /// All that a run wants, with the payloads of its calls, for comparison.
 pub fn shown(pending: &Pending) -> String {
     let mut out = format!("{pending:#?}");
@@ -366,6 +396,9 @@ pub fn shown(pending: &Pending) -> String {
             let body = request.body.as_ref().map(text);
             let _ = write!(out, "\n{} {headers:?} {query:?} {body:?}", request.uri);
         }
+    }
+    if let Pending::Ended(End::Completed(output)) = pending {
+        out.push_str(&text(output));
     }
     out
 }

@@ -9,19 +9,19 @@ use crate::run::fault::Fault;
 use crate::run::flow::Move;
 use crate::run::frame::{Call, Frame, FrameId, State};
 use crate::run::scope::{Moment, View};
-use crate::run::{Action, Attempt, Door, Effect, Key, Outcome, Run};
+use crate::run::{Action, Attempt, Door, Effect, Key, Outcome, Request, Run};
 use crate::workflow::definition::HttpCall;
 
 pub(super) fn begin(run: &mut Run, id: FrameId, call: &HttpCall) -> Result<(), Fault> {
     let Some(frame) = run.frames.get(&id) else {
         return Ok(());
     };
-    let view = View::of(run, frame, Moment::Task);
-    let request = Arc::new(request::make(&view, call, &frame.input)?);
+    let request = request(run, frame, call)?;
     if let Some(frame) = run.frames.get_mut(&id) {
         frame.state = State::Call(Call {
             request,
             attempts: 0,
+            spent: 0,
             first_attempt_at: None,
             not_before: None,
         });
@@ -30,11 +30,23 @@ pub(super) fn begin(run: &mut Run, id: FrameId, call: &HttpCall) -> Result<(), F
     Ok(())
 }
 
+/// What the call asks for. It is not journaled, and so neither are the credentials in it: a run
+/// that is restored makes it again.
+pub(in crate::run) fn request(
+    run: &Run,
+    frame: &Frame,
+    call: &HttpCall,
+) -> Result<Arc<Request>, Fault> {
+    let view = View::of(run, frame, Moment::Task).leaving();
+    request::make(&view, call, &frame.input).map(Arc::new)
+}
+
 /// The effect of an open call.
 pub(in crate::run) fn effect(frame: &Frame, call: &Call) -> Effect {
     Effect {
         key: frame.key(),
         attempt: call.attempts.saturating_add(1),
+        spent: call.spent,
         first_attempt_at: call.first_attempt_at,
         not_before: call.not_before,
         deadline: frame.nearest,
@@ -55,6 +67,8 @@ pub(in crate::run) fn attempted(run: &mut Run, key: &Key, attempt: Attempt, retr
         return;
     };
     call.attempts = attempt.number;
+    let counts = attempt.retry_after_seconds.is_none();
+    call.spent = call.spent.saturating_add(u32::from(counts));
     call.first_attempt_at.get_or_insert(now);
     call.not_before = Some(retry_at);
     let record = frame.record;

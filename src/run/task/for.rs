@@ -1,9 +1,11 @@
 //! `for`: its list once per element, in sequence, each with the output of the one before.
 //!
-//! `while` is evaluated before every iteration, the first included.
+//! `while` is evaluated before every iteration, the first included. With `metadata.parallel` its
+//! iterations run side by side (`parallel`).
 
 use std::sync::Arc;
 
+use super::parallel;
 use crate::expression::Value;
 use crate::run::Run;
 use crate::run::fault::Fault;
@@ -20,6 +22,9 @@ pub(super) fn begin(run: &mut Run, id: FrameId, task: &For) -> Result<(), Fault>
     let items = view.template(&task.items, &frame.input)?;
     if !items.is_null() && items.as_array().is_none() {
         return Err(view.wrong("`for.in` gave neither an array nor null"));
+    }
+    if let Some(parallel) = &task.parallel {
+        return parallel::begin(run, id, (task, parallel), items);
     }
     let input = frame.input.clone();
     iterate(run, id, task, Turn { items, index: 0 }, input)
@@ -49,23 +54,14 @@ struct Turn {
 }
 
 fn iterate(run: &mut Run, id: FrameId, task: &For, turn: Turn, input: Value) -> Result<(), Fault> {
-    let item = turn
-        .items
-        .as_array()
-        .and_then(|items| items.get(turn.index));
-    let (Some(item), false) = (item, task.body.tasks.is_empty()) else {
-        complete(run, id, input);
-        return Ok(());
-    };
-    let item = Value(item.clone());
     let Some(frame) = run.frames.get(&id) else {
         return Ok(());
     };
-    let at = i64::try_from(turn.index).unwrap_or(i64::MAX);
-    let nest = Nest::of(frame)
-        .deeper(&turn.index.to_string())
-        .binding(&task.each, item)
-        .binding(&task.at, Value::int(at));
+    let nest = Nest::of(frame).turn(task, &turn.items, turn.index);
+    let (Some(nest), false) = (nest, task.body.tasks.is_empty()) else {
+        complete(run, id, input);
+        return Ok(());
+    };
     if !goes_on(run, id, task, (nest.variables.as_ref(), &input))? {
         complete(run, id, input);
         return Ok(());
@@ -82,7 +78,8 @@ fn iterate(run: &mut Run, id: FrameId, task: &For, turn: Turn, input: Value) -> 
     Ok(())
 }
 
-fn goes_on(
+/// Whether `while` lets the iteration with these variables begin.
+pub(super) fn goes_on(
     run: &Run,
     id: FrameId,
     task: &For,
@@ -96,7 +93,7 @@ fn goes_on(
     }
 }
 
-fn complete(run: &mut Run, id: FrameId, output: Value) {
+pub(super) fn complete(run: &mut Run, id: FrameId, output: Value) {
     run.moves.push(Move::Complete {
         frame: id,
         output,

@@ -22,11 +22,10 @@ pub(super) fn begin(run: &mut Run, id: FrameId, task: &Fork) {
         outputs: vec![None; count],
         contexts: vec![None; count],
         open: count,
+        turns: None,
     });
     let input = frame.input.clone();
-    if count == 0 {
-        complete(run, id, Value::array(Vec::new()), None);
-    }
+    conclude(run, id);
     // The stack gives back the last first, so that the branches begin in their order.
     for (slot, branch) in task.branches.iter().enumerate().rev() {
         run.moves.push(Move::Begin {
@@ -41,6 +40,7 @@ pub(super) fn begin(run: &mut Run, id: FrameId, task: &Fork) {
 /// A branch has completed.
 pub(super) fn completed(run: &mut Run, id: FrameId, child: Completed) {
     let competes = competes(run, id);
+    let base = home(run, id).and_then(|home| run.context_at(home).identity());
     let Some(branches) = branches(run, id) else {
         return;
     };
@@ -55,7 +55,9 @@ pub(super) fn completed(run: &mut Run, id: FrameId, child: Completed) {
     }
     branches.open = branches.open.saturating_sub(1);
     if let Some(context) = branches.contexts.get_mut(child.slot) {
-        *context = child.context;
+        // What a branch has not touched is not kept for each of them.
+        let changed = |context: &Value| base.is_none() || context.identity() != base;
+        *context = child.context.filter(changed);
     }
     if ended {
         merge(run, id);
@@ -66,13 +68,23 @@ pub(super) fn completed(run: &mut Run, id: FrameId, child: Completed) {
     if let Some(output) = branches.outputs.get_mut(child.slot) {
         *output = Some(child.output);
     }
-    if branches.open == 0 {
-        let outputs = std::mem::take(&mut branches.outputs);
-        let outputs = outputs.into_iter().map(Option::unwrap_or_default);
-        let outputs = Value::array(outputs.collect());
-        merge(run, id);
-        complete(run, id, outputs, None);
+    if branches.turns.is_none() {
+        conclude(run, id);
+    } else if let Err(fault) = super::parallel::more(run, id) {
+        fail(run, id, fault);
     }
+}
+
+/// Completes a fork, or a loop, of which nothing is open any more.
+pub(super) fn conclude(run: &mut Run, id: FrameId) {
+    let Some(branches) = branches(run, id).filter(|branches| branches.open == 0) else {
+        return;
+    };
+    let outputs = std::mem::take(&mut branches.outputs);
+    let outputs = outputs.into_iter().map(Option::unwrap_or_default);
+    let outputs = Value::array(outputs.collect());
+    merge(run, id);
+    complete(run, id, outputs, None);
 }
 
 /// A branch has failed: the end of the fork, unless others may still win.
@@ -85,14 +97,20 @@ pub(super) fn faulted(run: &mut Run, id: FrameId, child: Frame, fault: Fault) {
     if competes && branches.open > 0 {
         return;
     }
-    if !competes {
-        if let Some(context) = branches.contexts.get_mut(child.slot) {
-            *context = child.context;
-        }
-        // What was exported before the failure is needed to compensate for it.
-        merge(run, id);
-        run.cancel_inside(id);
+    if competes {
+        run.moves.push(Move::Fault { frame: id, fault });
+        return;
     }
+    if let Some(context) = branches.contexts.get_mut(child.slot) {
+        *context = child.context;
+    }
+    fail(run, id, fault);
+}
+
+fn fail(run: &mut Run, id: FrameId, fault: Fault) {
+    // What was exported before the failure is needed to compensate for it.
+    merge(run, id);
+    run.cancel_inside(id);
     run.moves.push(Move::Fault { frame: id, fault });
 }
 
@@ -140,7 +158,7 @@ fn complete(run: &mut Run, id: FrameId, output: Value, then: Option<Then>) {
     });
 }
 
-fn branches(run: &mut Run, id: FrameId) -> Option<&mut Branches> {
+pub(super) fn branches(run: &mut Run, id: FrameId) -> Option<&mut Branches> {
     match &mut run.frames.get_mut(&id)?.state {
         State::Fork(branches) => Some(branches),
         _ => None,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::id::Id;
 use crate::run::fault::Fault;
 use crate::run::flow::Move;
-use crate::run::frame::{FrameId, Open, State};
+use crate::run::frame::{Frame, FrameId, Open, State};
 use crate::run::scope::{Moment, View};
 use crate::run::{Child, Door, Key, Outcome, Outgoing, Run};
 use crate::workflow::definition::RunWorkflow;
@@ -17,30 +17,39 @@ pub(super) fn begin(run: &mut Run, id: FrameId, task: &RunWorkflow) -> Result<()
     let Some(frame) = run.frames.get(&id) else {
         return Ok(());
     };
-    let input = match &task.input {
-        Some(input) => View::of(run, frame, Moment::Task).template(input, &frame.input)?,
-        None => frame.input.clone(),
-    };
-    let (key, at_ms) = (frame.key(), run.now.as_millisecond());
-    // Unlike a call, each attempt of a `try` is another run.
-    let name = format!("child {} {}", key.reference, key.iteration);
-    let at_ms = u64::try_from(at_ms).unwrap_or_default();
-    let run_id = run.surroundings.id.derive_at(at_ms, &name);
-    let child = Arc::new(Child {
-        key: key.clone(),
-        namespace: task.namespace.clone(),
-        name: task.name.clone(),
-        version: task.version.clone(),
-        input,
-        awaited: task.awaited,
-        run_id,
-    });
+    let child = child(run, frame, task)?;
+    let (key, run_id) = (child.key.clone(), child.run_id);
     if let Some(frame) = run.frames.get_mut(&id) {
         frame.state = State::Child(Open { child, run: None });
         run.open.insert(key, Door::Leaf(id));
         run.children.insert(run_id, id);
     }
     Ok(())
+}
+
+/// The sub-workflow of a task, the same whenever it is asked for.
+pub(in crate::run) fn child(
+    run: &Run,
+    frame: &Frame,
+    task: &RunWorkflow,
+) -> Result<Arc<Child>, Fault> {
+    let input = match &task.input {
+        Some(input) => View::of(run, frame, Moment::Task).template(input, &frame.input)?,
+        None => frame.input.clone(),
+    };
+    let (key, at_ms) = (frame.key(), frame.started_at.as_millisecond());
+    // Unlike a call, each attempt of a `try` is another run.
+    let name = format!("child {} {}", key.reference, key.iteration);
+    let at_ms = u64::try_from(at_ms).unwrap_or_default();
+    Ok(Arc::new(Child {
+        run_id: run.surroundings.id.derive_at(at_ms, &name),
+        key,
+        namespace: task.namespace.clone(),
+        name: task.name.clone(),
+        version: task.version.clone(),
+        input,
+        awaited: task.awaited,
+    }))
 }
 
 /// The child was started.

@@ -66,18 +66,28 @@ fn attempt(run: &mut Run, id: FrameId, task: &Try, retries: u32) -> Result<(), F
         }
         None => None,
     };
+    let phase = Phase::Body(body(frame, retries, deadline), deadline);
+    let input = frame.input.clone();
+    set_phase(run, id, Trial { phase, retries });
+    run.begin_list(id, &task.body, input);
+    Ok(())
+}
+
+/// The list of an attempt, at its first task.
+pub(in crate::run) fn body(frame: &Frame, retries: u32, deadline: Option<Timestamp>) -> List {
     let nest = Nest {
         iteration: frame.trial_iteration(retries),
         attempt: retries.saturating_add(1),
         deadline: nearest(frame.nearest, deadline),
         ..Nest::of(frame)
     };
-    let list = List::new(nest, frame.depth + 1);
-    let phase = Phase::Body(list, deadline);
-    let input = frame.input.clone();
-    set_phase(run, id, Trial { phase, retries });
-    run.begin_list(id, &task.body, input);
-    Ok(())
+    List::new(nest, frame.depth + 1)
+}
+
+/// The list of `catch.do`, at its first task.
+pub(in crate::run) fn recovery(frame: &Frame, task: &Try, error: Value) -> List {
+    let nest = Nest::of(frame).binding(&task.variable, error);
+    List::new(nest, frame.depth + 1)
 }
 
 /// Replaces what the `try` is doing, and with it what it waits for.
@@ -90,15 +100,19 @@ fn set_phase(run: &mut Run, id: FrameId, trial: Trial) {
     {
         run.open.remove(&wait.key);
     }
-    let door = match &trial.phase {
-        Phase::Delay(_) => Door::Retry(id),
-        Phase::Body(..) | Phase::Catch(_) => Door::Attempt(id),
-    };
     if let Some(wait) = wait(frame, &trial) {
-        run.open.insert(wait.key, door);
+        run.open.insert(wait.key, door(id, &trial));
     }
     frame.state = State::Try(Box::new(trial));
     run.record_state(id);
+}
+
+/// What the time opens that a `try` itself waits for.
+pub(in crate::run) const fn door(id: FrameId, trial: &Trial) -> Door {
+    match &trial.phase {
+        Phase::Delay(_) => Door::Retry(id),
+        Phase::Body(..) | Phase::Catch(_) => Door::Attempt(id),
+    }
 }
 
 /// The time a `try` itself waits for: its delay, or the deadline of its attempt.
@@ -174,9 +188,9 @@ fn decide(run: &mut Run, id: FrameId, task: &Try, fault: Fault) -> Result<(), Fa
         return Ok(());
     };
     let error = fault::to_value(&fault.problem);
-    let nest = Nest::of(frame).binding(&task.variable, error.clone());
+    let recovery = recovery(frame, task, error.clone());
     let filter = Filter {
-        view: View::of(run, frame, Moment::Task).binding(nest.variables.as_ref()),
+        view: View::of(run, frame, Moment::Task).binding(recovery.nest.variables.as_ref()),
         error,
     };
     if !fault::filter_matches(task, &fault.problem)
@@ -193,8 +207,7 @@ fn decide(run: &mut Run, id: FrameId, task: &Try, fault: Fault) -> Result<(), Fa
     }
     let input = frame.input.clone();
     if let Some(tasks) = &task.recovery {
-        let list = List::new(nest, frame.depth + 1);
-        let phase = Phase::Catch(list);
+        let phase = Phase::Catch(recovery);
         set_phase(run, id, Trial { phase, retries });
         run.begin_list(id, tasks, input);
         return Ok(());

@@ -6,13 +6,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Context, call, catch, data, field, run, unsupported};
-use crate::workflow::definition::{Case, For, Fork, Kind, Raise, Task, TaskList, Then};
+use crate::expression::Value;
+use crate::workflow::definition::{
+    Case, Flow, For, Fork, Kind, Parallel, Raise, Task, TaskList, Then,
+};
 use crate::workflow::document::{Content, Object, Place};
 
 /// The keys that make a task what it is.
 const KINDS: [&str; 12] = [
     "call", "do", "emit", "for", "fork", "listen", "raise", "run", "set", "switch", "try", "wait",
 ];
+
+/// Iterations of one loop that may be open at once, whatever its `metadata.parallel` asks for.
+const PARALLEL_MAX: i64 = 1_000;
 
 /// The names of a list and where they stand, for `then`.
 pub struct Names<'a> {
@@ -227,14 +233,45 @@ fn for_each(place: &Place<'_>, task: &Object<'_>, context: &Context<'_>) -> Opti
     object.finish();
     let inner = context.with_variables(&[each.unwrap_or("item"), at.unwrap_or("index")]);
     let condition = field::condition(condition.as_ref(), &inner);
-    let body = body.and_then(|place| list(&place, &inner));
+    let body = body.and_then(|place| list(&place, &inner))?;
+    let parallel = width(task).map(|width| Parallel {
+        width,
+        iteration: iteration(task.place(), body.clone()),
+    });
     Some(Kind::For(Box::new(For {
         each: each?.to_owned(),
         at: at?.to_owned(),
         items: items?,
         condition,
-        body: body?,
+        body,
+        parallel,
     })))
+}
+
+/// `metadata.parallel`: how many iterations may be open at once.
+fn width(task: &Object<'_>) -> Option<usize> {
+    let metadata = task.optional("metadata")?;
+    metadata.node().get("parallel")?;
+    let width = metadata.object()?.optional("parallel")?;
+    let width = width.integer(1, PARALLEL_MAX)?;
+    usize::try_from(width).ok()
+}
+
+/// The body of a `for` as a task: what an iteration beside others is.
+fn iteration(place: &Place<'_>, body: TaskList) -> Arc<Task> {
+    Arc::new(Task {
+        name: String::new(),
+        reference: place.pointer().into(),
+        condition: None,
+        input: Flow::default(),
+        output: Flow::default(),
+        export: Flow::default(),
+        timeout: None,
+        then: Then::Continue,
+        metadata: Value::null(),
+        value: Value::null(),
+        kind: Kind::Do(body),
+    })
 }
 
 fn fork(place: &Place<'_>, context: &Context<'_>) -> Option<Kind> {

@@ -55,10 +55,10 @@ async fn the_last_attempt_ends_it() {
     let world = World::new(&[document(&sink, "")]);
     let mut effect = get("destination://crm/");
     for number in 1..=4 {
-        effect.attempt = number;
+        (effect.attempt, effect.spent) = (number, number - 1);
         assert_eq!(world.retry(&effect).await.0.number, number);
     }
-    effect.attempt = 5;
+    (effect.attempt, effect.spent) = (5, 4);
     assert_eq!(world.error(&effect).await.0.number, 5);
 }
 
@@ -89,10 +89,22 @@ async fn a_receiver_says_when_to_come_back() {
     let (_, after) = world.retry(&effect).await;
     assert_eq!(after, Duration::from_secs(7));
     // It does not spend an attempt, but it does not go on for ever.
-    effect.attempt = 6;
+    (effect.attempt, effect.spent) = (6, 4);
     effect.first_attempt_at = Some(Timestamp::now() - SignedDuration::from_hours(23));
     world.retry(&effect).await;
     effect.first_attempt_at = Some(Timestamp::now() - SignedDuration::from_hours(24));
+    world.error(&effect).await;
+}
+
+#[tokio::test]
+async fn what_a_receiver_asked_for_leaves_the_attempts_for_its_failures() {
+    let sink = Sink::saying(503, "").await;
+    let world = World::new(&[document(&sink, "")]);
+    let mut effect = get("destination://crm/");
+    // Nine answers said when to come back before this failure, which is the fourth that counts.
+    (effect.attempt, effect.spent) = (13, 3);
+    world.retry(&effect).await;
+    (effect.attempt, effect.spent) = (14, 4);
     world.error(&effect).await;
 }
 
@@ -104,7 +116,7 @@ async fn garbage_in_retry_after_is_ignored() {
         let (_, after) = world.retry(&get("destination://crm/")).await;
         assert!(after <= Duration::from_secs(1), "{text}");
         let mut last = get("destination://crm/");
-        last.attempt = 5;
+        (last.attempt, last.spent) = (5, 4);
         assert!(matches!(world.perform(&last).await, Performed::Done { .. }));
     }
 }
@@ -137,6 +149,7 @@ fn retry_after_is_seconds_or_a_date() {
 fn situation(attempt: u32, chance: f64) -> Situation {
     Situation {
         attempt,
+        spent: attempt - 1,
         elapsed: Duration::ZERO,
         retry_after: None,
         chance,
@@ -215,6 +228,7 @@ proptest::proptest! {
         let day = Duration::from_secs(24 * 60 * 60);
         let after = policy.next(Situation {
             attempt,
+            spent: attempt.saturating_sub(1),
             elapsed: Duration::from_secs(elapsed),
             retry_after: asked.map(|s| Duration::from_secs(s).min(day)),
             chance,

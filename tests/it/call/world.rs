@@ -73,7 +73,7 @@ impl World {
         let destination = self.of(effect);
         let permit = destination.acquire().await;
         self.destinations
-            .perform(effect, &destination, self.identity, permit)
+            .perform(effect, &destination, self.identity, &permit)
             .await
     }
 
@@ -177,6 +177,7 @@ pub fn call_with(method: &str, uri: &str, change: impl FnOnce(&mut Request)) -> 
             iteration: "".into(),
         },
         attempt: 1,
+        spent: 0,
         first_attempt_at: None,
         not_before: None,
         deadline: None,

@@ -19,9 +19,9 @@ use crate::world::wire::Client;
 /// Calls in flight to the destination at most, on one node.
 const CONCURRENCY: usize = 32;
 
-/// What one kill may repeat: the calls in flight, and as many again whose results had come and
-/// were on their way into the database.
-pub const REPEATS_MAX: usize = 2 * CONCURRENCY;
+/// What one kill may repeat: the calls in flight, and those whose results are on their way into the
+/// database, which keep their places until they are there.
+pub const REPEATS_MAX: usize = CONCURRENCY;
 
 /// After the last fault everything is done within this time.
 const SETTLE_MAX: Duration = Duration::from_secs(45);

@@ -1,0 +1,4 @@
+//! Calls as runs make them, end to end: places at a destination, credentials, functions, documents
+//! of APIs.
+
+mod places;
