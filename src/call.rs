@@ -1,12 +1,13 @@
 //! Performing one effect downstream: destinations, credentials, limits, retries, the egress guard.
 //!
-//! The worker asks [`Destinations::of`] where an effect goes, waits for a [`Permit`] there, which it
-//! keeps until the outcome is durable, and has [`Destinations::perform`] send one request and say
-//! whether that was the end of it. Waiting between attempts is the engine's, through the journal. Circuit breakers,
-//! rate limits shared by nodes and further authentication schemes have their place here, later.
+//! The worker asks [`Destinations::of`] where an effect goes, waits for a [`Permit`] there, which
+//! it keeps until the outcome is durable, and has [`Destinations::perform`] send one request and
+//! say whether that was the end of it. Waiting between attempts is the engine's, through the
+//! journal.
 
 pub mod document;
 pub mod egress;
+mod exchange;
 mod failure;
 pub mod metrics;
 mod perform;
@@ -16,6 +17,7 @@ mod registry;
 mod request;
 mod response;
 pub mod retry;
+mod token;
 
 use std::time::Duration;
 
@@ -28,6 +30,7 @@ pub use document::{Document, parse};
 pub use metrics::Metrics;
 pub use permit::Permit;
 pub use registry::{Declared, Destination, Destinations};
+pub use token::Sharing;
 
 /// Section `[call]` of the configuration.
 #[derive(Clone, Debug, Deserialize)]

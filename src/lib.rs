@@ -21,3 +21,4 @@ pub mod problem;
 pub mod id;
 pub mod config;
 pub mod telemetry;
+pub mod fault_point;

@@ -5,6 +5,7 @@
 
 pub mod entry;
 mod checkpoint;
+mod credentials;
 mod effect;
 mod codec;
 mod task;
@@ -31,7 +32,8 @@ use self::flow::Move;
 use self::frame::{Frame, FrameId, List, ROOT, State, TIMEOUT};
 
 pub use checkpoint::Unfit;
-pub use effect::{Action, Child, Credentials, Effect, Outgoing, Request, Wait};
+pub use credentials::{Credentials, Grant, TokenRequest};
+pub use effect::{Action, Child, Effect, Outgoing, Request, Wait};
 pub use entry::{Attempt, Change, Entry, Key, Outcome};
 pub use prefix::{Unusable, before, begins_with};
 pub use record::Record;
@@ -287,7 +289,8 @@ impl Run {
                 | State::Child(_)
                 | State::Do(_)
                 | State::For(_)
-                | State::Fork(_) => {}
+                | State::Fork(_)
+                | State::Function(_) => {}
             }
         }
         // Stable: where times are equal an enclosing deadline stands before what it encloses.
@@ -403,7 +406,8 @@ impl Run {
                     self.open.remove(&wait.key);
                 }
             }
-            State::Passing | State::Do(_) | State::For(_) | State::Fork(_) => {}
+            State::Passing | State::Do(_) | State::For(_) | State::Fork(_) | State::Function(_) => {
+            }
         }
         Some(frame)
     }

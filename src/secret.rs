@@ -14,7 +14,7 @@ mod values;
 pub use keyring::{Keyring, SealContext, Sealed};
 pub use redactor::{REDACTED, Redactor, VALUE_BYTES_MIN};
 pub use reference::{NAME_CHARS_MAX, Reference};
-pub use values::{FILE_BYTES_MAX, Secrets, TRACKED_MAX};
+pub use values::{FILE_BYTES_MAX, PASSING_MAX, Secrets, TRACKED_MAX};
 
 use std::path::PathBuf;
 

@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::Destinations;
+use crate::call::{Destinations, Sharing};
 use crate::expression::{self, Value};
 use crate::run::Resolve;
 use crate::secret::{Keyring, Secrets};
@@ -210,7 +210,12 @@ impl World {
             Arc::clone(&secrets),
             settings.call.clone(),
             prometheus,
-        )?;
+        )?
+        .sharing(Sharing {
+            store: store.clone(),
+            keyring: Arc::clone(&keyring),
+            environment: Arc::clone(&environment),
+        });
         let destinations = Arc::new(destinations);
         let definitions = Arc::new(Definitions::new(store.clone()));
         let metrics = Arc::new(worker::Metrics::new(prometheus)?);

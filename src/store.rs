@@ -35,6 +35,7 @@ pub mod revision;
 pub mod runs;
 pub mod secrets;
 pub mod sources;
+pub mod tokens;
 pub mod workflows;
 
 use std::time::Duration;
@@ -255,10 +256,10 @@ pub struct Loaded {
     pub checkpoint: Option<Bytes>,
     /// Journal rows in order, each as `run::entry::encode` wrote it.
     pub journal: Vec<Bytes>,
-    /// What it has not taken in yet, oldest first, up to a limit.
-    pub mail: Vec<Mail>,
     /// Number of the next journal row.
     pub seq: i32,
+    /// What it has not taken in yet, oldest first, up to a limit.
+    pub mail: Vec<Mail>,
 }
 
 /// The end of a stage of one run.

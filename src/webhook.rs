@@ -21,6 +21,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use crate::fault_point;
 use crate::id::Id;
 use crate::problem::Problem;
 use crate::signature::{Delivery, Scheme};
@@ -165,11 +166,13 @@ async fn take(
         source::Admitted::Event(new) => new,
         source::Admitted::Handshake(response) => return Ok(Taken::Answered(response)),
     };
+    fault_point::pass("verified");
     let receipt = door
         .appender
         .append(*new)
         .await
         .map_err(Refusal::Unavailable)?;
+    fault_point::pass("stored");
     let answer = source.acknowledgement();
     Ok(Taken::Stored {
         id: receipt.id,

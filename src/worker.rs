@@ -12,7 +12,6 @@ pub mod endings;
 pub mod execute;
 pub mod family;
 pub mod flight;
-pub mod lost;
 pub mod mail;
 pub mod metrics;
 pub mod origin;
@@ -309,7 +308,7 @@ impl Worker {
     ) {
         let queue = Arc::new(queue);
         for number in 0..config.settle_connections {
-            let books = settle::Books {
+            let after = settle::After {
                 endings: Arc::clone(&self.endings),
                 timers: Arc::clone(&self.shared.timers),
                 metrics: Arc::clone(&self.shared.metrics),
@@ -319,7 +318,7 @@ impl Worker {
             let queue = Arc::clone(&queue);
             let link = self.counting("settle", SETTLE_LANE + number);
             self.keep(tokio::spawn(async move {
-                settle::run(queue, link.await, books).await
+                settle::run(queue, link.await, after).await
             }));
         }
     }

@@ -4,6 +4,7 @@
 //! a destination. Nothing here resolves a secret or sends a request.
 
 mod authentication;
+mod oauth2;
 mod retries;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use super::retry;
 use crate::workflow::document::{Fault, Faults, Object, Place, read};
 
 pub use authentication::{Authentication, Carrier, Username};
+pub use oauth2::OAuth2;
 
 /// Characters of a destination's name at most (an RFC 1123 label).
 pub const NAME_CHARS_MAX: usize = 63;

@@ -45,6 +45,17 @@ impl Failure {
         Self::of(Ending::Invalid, Problem::new(Kind::Authentication, detail))
     }
 
+    /// No token could be got. Where asking again may help the destination's policy does so, as for
+    /// a connection that could not be made.
+    pub(super) fn without_token(detail: String, transient: bool) -> Self {
+        let ending = if transient {
+            Ending::Connect
+        } else {
+            Ending::Invalid
+        };
+        Self::of(ending, Problem::new(Kind::Authentication, detail))
+    }
+
     /// The policy forbids the target. The problem is the same for every cause, so that it tells
     /// nothing about what exists in the network.
     pub(super) fn blocked(cause: &str) -> Self {

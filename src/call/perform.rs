@@ -28,9 +28,9 @@ const DEADLINE_GRACE: Duration = Duration::from_millis(200);
 
 /// The time a call has.
 #[derive(Clone, Copy)]
-struct Limit {
+pub(super) struct Limit {
     /// When it must be over.
-    deadline: Instant,
+    pub(super) deadline: Instant,
     /// From its start.
     length: Duration,
     /// Whether the deadline is the workflow's rather than the destination's.
@@ -53,7 +53,7 @@ impl Limit {
         }
     }
 
-    fn passed(self) -> Failure {
+    pub(super) fn passed(self) -> Failure {
         if self.of_workflow {
             Failure::expired()
         } else {
@@ -156,6 +156,7 @@ impl Destinations {
         limit: Limit,
     ) -> Result<(StatusCode, Value), Failure> {
         let mut at_home = true;
+        self.authorize(&mut prepared, destination, limit).await?;
         for _ in 0..=REDIRECTS_MAX {
             let client = match at_home {
                 true => destination.client.clone(),
@@ -168,6 +169,13 @@ impl Destinations {
                 .await
                 .map_err(|_| limit.passed())?
                 .map_err(|error| Failure::transport(error, secretive))?;
+            if response.status() == StatusCode::UNAUTHORIZED && prepared.exchange.is_some() {
+                let headers = response.headers().clone();
+                let renewing = self.reauthorize(&mut prepared, headers, destination, limit);
+                if renewing.await? {
+                    continue;
+                }
+            }
             let location = match request.redirect && is_redirect(response.status()) {
                 true => response.headers().get(LOCATION),
                 false => None,

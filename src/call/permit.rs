@@ -1,9 +1,9 @@
 //! Permits: how many calls of one destination may be in flight.
 //!
-//! A permit is given back when it is dropped, on every path; whoever performs a call drops it when
-//! the outcome is durable, so that this is also the bound of what a crash can repeat. The gate outlives reloads of the
-//! definitions, so its limit can change while permits are out. It does not queue fairly between
-//! destinations; each has a gate of its own.
+//! A permit is given back when it is dropped, on every path; whoever performs a call drops it once
+//! the outcome is durable, so that this is also the bound of what a crash can repeat. The gate
+//! outlives reloads of the definitions, so its limit can change while permits are out. It does not
+//! queue fairly between destinations; each has a gate of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -16,6 +16,7 @@ use url::Url;
 use super::egress::{self, Guard, Reach, Refusal};
 use super::metrics::{Metrics, Series};
 use super::permit::{Gate, Permit};
+use super::token::{Sharing, Tokens};
 use super::{Config, Document, Error};
 use crate::run::{Action, Effect};
 use crate::secret::Secrets;
@@ -136,6 +137,7 @@ pub struct Destinations {
     pub(super) guard: Guard,
     pub(super) config: Config,
     pub(super) secrets: Arc<Secrets>,
+    pub(super) tokens: Arc<Tokens>,
     metrics: Metrics,
 }
 
@@ -181,11 +183,19 @@ impl Destinations {
             origins: Origins::new(lost, config.origins_max),
             guard,
             config,
+            tokens: Arc::new(Tokens::new(Arc::clone(&secrets), None)),
             secrets,
             metrics,
         };
         destinations.reload(declared)?;
         Ok(destinations)
+    }
+
+    /// The same, sharing access tokens with the other nodes.
+    #[must_use]
+    pub fn sharing(mut self, sharing: Sharing) -> Self {
+        self.tokens = Arc::new(Tokens::new(Arc::clone(&self.secrets), Some(sharing)));
+        self
     }
 
     /// Replaces the declared destinations; calls in flight and their permits are not disturbed.

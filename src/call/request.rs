@@ -16,6 +16,7 @@ use url::Url;
 
 use super::document::is_reserved;
 use super::egress;
+use super::exchange::Exchange;
 use super::failure::Failure;
 use super::registry::{Destination, named};
 use super::{Config, Identity};
@@ -65,6 +66,8 @@ pub(super) struct Prepared {
     pub(super) body: Option<Bytes>,
     /// The name of the query parameter that carries a key, never to be shown.
     pub(super) secret_parameter: Option<String>,
+    /// A credential that is yet to be got.
+    pub(super) exchange: Option<Box<Exchange>>,
 }
 
 /// What a request is built from besides the request itself.
@@ -94,9 +97,10 @@ pub(super) fn prepare(request: &Request, with: &Material<'_>) -> Result<Prepared
         headers,
         body,
         secret_parameter: None,
+        exchange: None,
     };
     if let Some(credentials) = &request.authentication {
-        credentials::given(credentials, &mut prepared.headers)?;
+        credentials::given(credentials, &mut prepared)?;
     }
     if let Some(document) = &with.destination.document {
         credentials::declared(document, with.secrets, &mut prepared)?;
@@ -236,6 +240,7 @@ impl Prepared {
             self.headers.remove(name);
         }
         self.headers.remove(AUTHORIZATION);
+        self.exchange = None;
     }
 
     /// The URL with a key in its query masked.

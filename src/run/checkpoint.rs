@@ -89,6 +89,7 @@ enum StoredState {
         index: usize,
         at: Standing,
     },
+    Function,
     Fork {
         outputs: Vec<Option<Place>>,
         contexts: Vec<Option<Place>>,
@@ -187,6 +188,7 @@ fn state<'a>(frame: &'a Frame, values: &mut Values<'a>) -> Option<StoredState> {
             index: open.index,
             at: open.list.position(),
         },
+        State::Function(_) => StoredState::Function,
         State::Fork(branches) => fork(branches, values),
         State::Try(trial) => attempt(trial, values)?,
     })

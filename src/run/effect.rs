@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::Key;
+use super::{Credentials, Key};
 use crate::expression::Value;
 use crate::id::Id;
 
@@ -113,15 +113,6 @@ impl std::fmt::Debug for Request {
             .field("retried", &self.retried)
             .finish()
     }
-}
-
-/// Credentials given in the definition, evaluated.
-#[derive(Clone, Debug)]
-pub enum Credentials {
-    /// RFC 7617.
-    Basic(secrecy::SecretString, secrecy::SecretString),
-    /// RFC 6750.
-    Bearer(secrecy::SecretString),
 }
 
 /// A time a run waits for: a `wait`, a delay of a retry, a deadline.

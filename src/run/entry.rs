@@ -29,7 +29,7 @@ pub struct Key {
     pub reference: Arc<str>,
     /// Which execution, joined by `/` from the outside in; empty for the first outside of any loop:
     /// `<n>` the index of a loop around it, `<d>a<n>` retry n of the `try` at depth d, `<d>v<n>`
-    /// jump back n by `then` in a list of depth d.
+    /// jump back n by `then` in a list of depth d, `f<n>` a function called from place n.
     pub iteration: Arc<str>,
 }
 

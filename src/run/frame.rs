@@ -186,6 +186,8 @@ pub(super) enum State {
     For(Loop),
     /// Branches are running, or iterations side by side.
     Fork(Branches),
+    /// A function is running; what its task inherits.
+    Function(Nest),
     /// A `try` is running, waiting for its retry, or in its `catch.do`.
     Try(Box<Trial>),
 }
@@ -343,6 +345,7 @@ impl Frame {
                 (Some(turns), Kind::For(task)) => Nest::of(self).turn(task, &turns.items, slot),
                 _ => Some(branches.nest.clone()),
             },
+            State::Function(nest) => Some(nest.clone()),
             State::Try(trial) => match &trial.phase {
                 Phase::Body(list, _) | Phase::Catch(list) => Some(list.nest.clone()),
                 Phase::Delay(_) => None,

@@ -7,9 +7,11 @@ pub(super) mod call;
 pub(super) mod run;
 pub(super) mod wait;
 pub(super) mod r#try;
+mod credentials;
 mod r#do;
 mod r#for;
 mod fork;
+pub(super) mod function;
 mod parallel;
 mod raise;
 mod request;
@@ -42,6 +44,7 @@ pub(super) fn begin(run: &mut Run, id: FrameId) -> Result<(), Fault> {
             fork::begin(run, id, fork);
             Ok(())
         }
+        Kind::Function(call) => function::begin(run, id, call),
         Kind::Raise(raise) => Err(raise::fault(run, frame, raise)),
         Kind::Run(workflow) => run::begin(run, id, workflow),
         Kind::Set(template) => set::begin(run, id, template),
@@ -58,6 +61,10 @@ pub(super) fn child_completed(run: &mut Run, id: FrameId, child: Completed) {
     };
     if matches!(frame.state, State::Fork(_)) {
         fork::completed(run, id, child);
+        return;
+    }
+    if matches!(frame.state, State::Function(_)) {
+        function::completed(run, id, child);
         return;
     }
     let task = Arc::clone(&frame.task);

@@ -18,6 +18,9 @@ pub const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// How many values are looked for in outputs; beyond it the longest known is forgotten.
 pub const TRACKED_MAX: usize = 10_000;
 
+/// How many passing values (access tokens) are looked for in outputs, the newest.
+pub const PASSING_MAX: usize = 1_000;
+
 /// All secrets known now: sealed ones from the database (opened), environment and files on demand.
 #[derive(Default)]
 pub struct Secrets {
@@ -39,6 +42,8 @@ struct Read {
 struct Tracked {
     known: HashSet<Arc<str>>,
     order: VecDeque<Arc<str>>,
+    /// Values that are replaced often; they push out each other only.
+    passing: VecDeque<Arc<str>>,
 }
 
 impl Secrets {
@@ -123,6 +128,24 @@ impl Secrets {
     #[must_use]
     pub fn redactor(&self) -> Arc<Redactor> {
         self.redactor.load_full()
+    }
+
+    /// Hides a value in outputs that is no secret of definitions and is soon replaced, such as an
+    /// access token; the newest [`PASSING_MAX`] of them.
+    pub fn hide(&self, value: &SecretString) {
+        let value = value.expose_secret();
+        if value.len() < VALUE_BYTES_MIN {
+            return;
+        }
+        let mut tracked = lock(&self.tracked);
+        if tracked.passing.iter().any(|known| **known == *value) {
+            return;
+        }
+        tracked.passing.push_back(value.into());
+        if tracked.passing.len() > PASSING_MAX {
+            tracked.passing.pop_front();
+        }
+        self.rebuild(&tracked);
     }
 
     fn variable(&self, name: &str) -> Result<SecretString, Error> {
@@ -244,9 +267,14 @@ impl Secrets {
             }
         }
         if changed {
-            let redactor = Redactor::new(tracked.order.iter().map(AsRef::as_ref));
-            self.redactor.store(Arc::new(redactor));
+            self.rebuild(&tracked);
         }
+    }
+
+    fn rebuild(&self, tracked: &Tracked) {
+        let values = tracked.order.iter().chain(&tracked.passing);
+        let redactor = Redactor::new(values.map(AsRef::as_ref));
+        self.redactor.store(Arc::new(redactor));
     }
 }
 

@@ -70,10 +70,11 @@ impl Link {
         }
         let mut mail = self.mail_of(&ids).await?;
         for run in &mut loaded {
-            run.mail = mail.remove(&run.run_id.uuid()).unwrap_or_default();
-            if let Some((next, journal)) = journals.remove(&run.run_id.uuid()) {
+            let id = run.run_id.uuid();
+            if let Some((next, journal)) = journals.remove(&id) {
                 (run.seq, run.journal) = (next, journal);
             }
+            run.mail = mail.remove(&id).unwrap_or_default();
         }
         Ok(loaded)
     }

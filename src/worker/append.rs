@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::spacing::Spacing;
 use super::{Config, Metrics};
 use crate::event::Event;
+use crate::fault_point;
 use crate::id::Id;
 use crate::store::{self, Link, NewEvent, Target};
 
@@ -144,8 +145,12 @@ pub async fn run(queue: Arc<Queue>, mut link: Link, router: mpsc::Sender<Appende
         }
         queue.metrics.append_batch_events.observe(taken as f64);
         let (events, waiting) = split(&mut batch);
+        fault_point::pass("append");
         match append(&mut link, &events).await {
-            Ok(outcomes) => confirm(&queue, events, waiting, (outcomes, &router)),
+            Ok(outcomes) => {
+                fault_point::pass("appended");
+                confirm(&queue, events, waiting, (outcomes, &router));
+            }
             Err(store::Error::Refused(_)) if taken > 1 => {
                 append_singly(&queue, &mut link, &router, (events, waiting)).await;
             }

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use tokio::sync::{mpsc, oneshot};
 
 use super::append::chain;
+use crate::fault_point;
 use crate::id::Id;
 use crate::store::checkpoints::Checkpoint;
 use crate::store::{self, Link};
@@ -155,6 +156,7 @@ async fn store(link: &mut Link, batch: &mut Vec<Order>) -> Result<(), store::Err
     if !kept.is_empty() {
         let kept: Vec<_> = kept.into_values().collect();
         link.keep_checkpoints(&kept).await?;
+        fault_point::pass("checkpointed");
     }
     drop(waiting);
     Ok(())

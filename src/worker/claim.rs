@@ -15,6 +15,7 @@ use super::execute::{Begun, Executor, Slot};
 use super::origin::{self, Ties};
 use super::session::CLAIM_COUNTER_MASK;
 use super::{Shared, family};
+use crate::fault_point;
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
 use crate::run::entry;
@@ -126,6 +127,7 @@ async fn begin(
     if claimed.is_empty() {
         return Ok(0);
     }
+    fault_point::pass("claimed");
     let claims: HashMap<Id, Claimed> = claimed.into_iter().map(|c| (c.run_id, c)).collect();
     let ids: Vec<Id> = claims.keys().copied().collect();
     // Claims whose load fails have no task; `reclaim` gives them back.

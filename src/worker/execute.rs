@@ -4,6 +4,8 @@
 //! journal remember (`settle`). Between two effects the first one's outcome is committed before
 //! the second is performed; a run that only waits leaves memory altogether.
 
+mod lost;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
@@ -14,10 +16,10 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use self::lost::Lost;
 use super::checkpoint::Since;
 use super::command::Command;
 use super::flight::{Flight, Place};
-use super::lost::Lost;
 use super::mail::{Letterbox, Post};
 use super::origin::Ties;
 use super::settle::Request;

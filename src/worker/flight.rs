@@ -1,6 +1,6 @@
 //! The effects of one run that are being performed right now.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::Shared;
 use crate::call::{Identity, Performed, Permit};
+use crate::fault_point;
 use crate::id::Id;
 use crate::run::{Change, Effect, Key};
 use crate::store::Next;
@@ -79,9 +80,11 @@ impl<'a> Flight<'a> {
         if self.flying.is_empty() {
             return;
         }
+        // By key: a fork of hundreds of branches asks each time one of them is over.
+        let wanted: HashSet<&Key> = effects.iter().map(|effect| &effect.key).collect();
         let over = &mut self.over;
         self.flying.retain(|key, (abort, place)| {
-            let wanted = effects.iter().any(|effect| effect.key == *key);
+            let wanted = wanted.contains(key);
             if !wanted {
                 abort.abort();
                 over.push(Arc::clone(place));
@@ -131,10 +134,13 @@ impl<'a> Flight<'a> {
                 run_id,
                 idempotency_key,
             };
+            fault_point::pass("call");
             let performed = shared
                 .destinations
                 .perform(&effect, &destination, identity, permit);
-            Some((effect.key.clone(), performed.await))
+            let performed = performed.await;
+            fault_point::pass("called");
+            Some((effect.key.clone(), performed))
         });
         let (abort, registration) = AbortHandle::new_pair();
         self.performing

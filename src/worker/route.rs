@@ -19,6 +19,7 @@ use super::spacing::Spacing;
 use super::{Shared, origin};
 use crate::event::Event;
 use crate::expression::Value;
+use crate::fault_point;
 use crate::id::Id;
 use crate::store::{Link, NewRun, Routing, Target};
 use crate::trigger;
@@ -110,6 +111,7 @@ async fn route_leftovers(shared: &Shared, executor: &Executor, link: &mut Link) 
 async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec<Appended>) {
     let mut decided = decide(shared, executor, &batch).await;
     let mut pause = Duration::from_millis(100);
+    fault_point::pass("route");
     let routed = loop {
         match link.route(&decided.routing).await {
             Ok(routed) if !routed.stale => break routed,
@@ -124,6 +126,7 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec
             }
         }
     };
+    fault_point::pass("routed");
     let Decided {
         routing,
         mut starts,

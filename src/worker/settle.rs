@@ -15,6 +15,7 @@ use super::mail::Addressees;
 use super::spacing::Spacing;
 use super::timers::Timers;
 use super::{Config, Endings, Metrics};
+use crate::fault_point;
 use crate::id::Id;
 use crate::store::{self, Link, Next, Settlement};
 
@@ -84,13 +85,13 @@ impl Settler {
     }
 }
 
-/// Who hears of what was settled.
-pub struct Books {
-    /// Of runs that have ended.
+/// Whom a settler tells what has become durable.
+pub struct After {
+    /// Those who wait for a run to end.
     pub endings: Arc<Endings>,
-    /// Of runs that wait.
+    /// Those who wake runs at their time.
     pub timers: Arc<Timers>,
-    /// Counts.
+    /// What to count.
     pub metrics: Arc<Metrics>,
     /// Those who wake runs that have mail.
     pub addressees: Arc<Addressees>,
@@ -98,7 +99,7 @@ pub struct Books {
     pub router: mpsc::Sender<Appended>,
 }
 
-impl Books {
+impl After {
     /// What a run has exchanged is durable. The settlement by which it went to wait did not see
     /// mail that was being written meanwhile, so somebody must look again.
     fn exchanged(&self, settlement: &mut Settlement) {
@@ -126,7 +127,7 @@ impl Books {
 }
 
 /// Runs one settler task until every [`Settler`] is gone.
-pub async fn run(queue: Arc<Queue>, mut link: Link, books: Books) {
+pub async fn run(queue: Arc<Queue>, mut link: Link, after: After) {
     let mut batch = Vec::with_capacity(BATCH_RUNS_MAX);
     loop {
         let taken = {
@@ -139,28 +140,32 @@ pub async fn run(queue: Arc<Queue>, mut link: Link, books: Books) {
         if taken == 0 {
             return;
         }
-        books.metrics.settle_batch_runs.observe(taken as f64);
+        after.metrics.settle_batch_runs.observe(taken as f64);
         let mut settlements = Vec::with_capacity(taken);
         let mut waiting = Vec::with_capacity(taken);
         for request in batch.drain(..) {
             settlements.push(request.settlement);
             waiting.push((request.lease, request.settled));
         }
+        fault_point::pass("settle");
         let lost = settle(&mut link, &settlements).await;
+        fault_point::pass("settled");
         for (settlement, (lease, settled)) in settlements.iter_mut().zip(waiting) {
             let kept = !lost.contains(&settlement.run_id);
             if !kept {
-                books.metrics.fenced.inc();
+                after.metrics.fenced.inc();
             }
-            books.exchanged(settlement);
+            if kept {
+                after.exchanged(settlement);
+            }
             drop(lease);
             if let Some(settled) = settled {
                 let _gone = settled.send(kept);
             }
             match settlement.next {
-                Next::Ended { .. } => books.endings.ended(settlement.run_id),
+                Next::Ended { .. } => after.endings.ended(settlement.run_id),
                 // Not before the row is there: whoever looks for it earlier looks in vain.
-                Next::Wait { due_at } => books.timers.expect(due_at),
+                Next::Wait { due_at } => after.timers.expect(due_at),
                 Next::Keep | Next::Ready { .. } => {}
             }
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::append::chain;
 use super::{Config, Shared};
+use crate::fault_point;
 use crate::store::{self, Link, Store};
 
 /// Pause between two looks for dead sessions; each node adds up to a quarter of its own.
@@ -24,6 +25,7 @@ pub async fn run(shared: Arc<Shared>, mut link: Link, config: Arc<Config>) {
             Ok(swept) => {
                 shared.metrics.swept.inc_by(swept.returned + swept.poisoned);
                 if swept.sessions > 0 || swept.returned > 0 {
+                    fault_point::pass("swept");
                     tracing::warn!(
                         sessions = swept.sessions,
                         runs.returned = swept.returned,

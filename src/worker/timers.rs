@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use super::Shared;
 use super::append::chain;
+use crate::fault_point;
 use crate::store::Link;
 
 /// Timers moved in one transaction.
@@ -70,6 +71,7 @@ pub async fn run(shared: Arc<Shared>, mut link: Link) {
                     shared.timers.expect(due_at.unwrap_or(Timestamp::MAX));
                 }
                 if fired.moved > 0 {
+                    fault_point::pass("fired");
                     shared.wake_claims.notify_one();
                 }
             }

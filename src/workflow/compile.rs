@@ -4,11 +4,13 @@
 //! a `None` is never the only sign that something is wrong. Features of the language that this
 //! version does not run yet are refused here, so that nothing is accepted and then ignored.
 
+mod authentication;
 mod call;
 mod catch;
 mod components;
 mod data;
 mod field;
+mod function;
 mod identity;
 mod run;
 mod schedule;
@@ -103,6 +105,7 @@ pub fn definition(root: &Place<'_>) -> Option<Definition> {
     let tasks = object
         .required("do")
         .and_then(|place| task::list(&place, &context));
+    let functions = function::all(&context);
     components.check_unused(&context);
     object.finish();
     Some(Definition {
@@ -112,6 +115,7 @@ pub fn definition(root: &Place<'_>) -> Option<Definition> {
         timeout,
         schedule,
         secrets: components.secrets.clone(),
+        functions: functions?,
         tasks: tasks?,
         value,
     })

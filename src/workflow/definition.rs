@@ -1,10 +1,15 @@
 //! What a checked workflow is made of. Built only by `workflow::parse`, so whatever exists here is
 //! valid: expressions are compiled, names resolved, durations known.
 
+mod oauth2;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::expression::{Expression, Template, Value};
+
+pub use oauth2::{ClientAuthentication, OAuth2, TOKEN_PATH_DEFAULT, TokenEncoding, token_uri};
 
 /// A checked, compiled workflow.
 #[derive(Debug)]
@@ -21,6 +26,8 @@ pub struct Definition {
     pub schedule: Option<Schedule>,
     /// Names of `use.secrets`.
     pub secrets: Vec<String>,
+    /// `use.functions`, by name.
+    pub functions: BTreeMap<String, Arc<Task>>,
     /// The top-level `do`.
     pub tasks: TaskList,
     /// The whole document as data: `$workflow.definition`.
@@ -182,6 +189,8 @@ pub enum Kind {
     For(Box<For>),
     /// `fork`.
     Fork(Fork),
+    /// `call` of a function.
+    Function(Box<FunctionCall>),
     /// `raise`.
     Raise(Box<Raise>),
     /// `run: workflow`.
@@ -357,6 +366,19 @@ pub struct HttpCall {
     pub retried: bool,
 }
 
+/// `call` of a function of `use.functions`.
+#[derive(Debug)]
+pub struct FunctionCall {
+    /// Its name; it is there.
+    pub name: String,
+    /// `with`: its raw input; the task's input where absent.
+    pub arguments: Option<Template>,
+    /// The component of iteration paths that tells this call from others of the same function.
+    pub site: String,
+    /// As [`HttpCall::retried`], for all calls inside.
+    pub retried: bool,
+}
+
 /// The address of a call.
 #[derive(Clone, Debug)]
 pub enum Endpoint {
@@ -392,9 +414,18 @@ pub enum Authentication {
         /// The token.
         token: Template,
     },
-    /// `{basic|bearer: {use: secret}}`: an object secret with the scheme's members.
+    /// RFC 7616.
+    Digest {
+        /// User name.
+        username: Template,
+        /// Password.
+        password: Template,
+    },
+    /// RFC 6749: a token is asked for first.
+    OAuth2(Box<OAuth2>),
+    /// `{<scheme>: {use: secret}}`: an object secret with the scheme's members.
     Secret {
-        /// `basic` or `bearer`.
+        /// `basic`, `bearer`, `digest` or `oauth2`.
         scheme: String,
         /// Name of the secret.
         name: String,

@@ -2,3 +2,4 @@
 //! of APIs.
 
 mod places;
+mod tokens;

@@ -6,6 +6,8 @@ mod cancel;
 mod kill;
 mod load;
 mod oracle;
+#[cfg(feature = "fault-points")]
+mod points;
 mod poison;
 mod proxy;
 mod rig;

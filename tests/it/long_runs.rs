@@ -57,7 +57,7 @@ async fn resting(world: &World, sink: &Destination, rest: &str) -> Id {
 async fn a_long_run_wakes_with_what_is_open() {
     let sink = Destination::start(|_, _| Reply::new(200)).await;
     let mut world = World::start().await;
-    let id = resting(&world, &sink, "PT3S").await;
+    let id = resting(&world, &sink, "PT8S").await;
     let mut link = world.database.store.link("test");
     let loaded = link.load(&[id]).await.unwrap().remove(0);
     assert!(loaded.checkpoint.is_some());
@@ -92,7 +92,7 @@ async fn a_long_run_wakes_with_what_is_open() {
 async fn a_damaged_checkpoint_costs_time_alone() {
     let sink = Destination::start(|_, _| Reply::new(200)).await;
     let mut world = World::start().await;
-    let id = resting(&world, &sink, "PT3S").await;
+    let id = resting(&world, &sink, "PT8S").await;
     world.stop().await;
     let damaged = sqlx::query("update checkpoints set state = substr(state, 1, 100)")
         .execute(world.database.store.pool())

@@ -36,6 +36,7 @@ mod replay;
 mod run;
 mod run_catch;
 mod run_child;
+mod run_functions;
 mod run_journal;
 mod run_parallel;
 mod secrets;

@@ -1,8 +1,8 @@
 //! The property the engine stands on: replaying any prefix of a journal leaves what living it left.
 //!
 //! Workflows, outcomes and the order in which they come are random; so are late entries, entries
-//! twice, and cancellation. A checkpoint at any place, and one after another, change nothing. On the
-//! way: no run is ever stuck, and no key is ever used twice.
+//! twice, and cancellation. A checkpoint at any place, and one after another, change nothing. On
+//! the way: no run is ever stuck, and no key is ever used twice.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -195,9 +195,8 @@ do:
         digits, as in CloudEvents)
     4:10 /timeout: `use.timeouts` has no `longest` (write {after: PT30S}, or name it there)
     5:20 /use/secrets/1: the secret `a` is there twice
-    5:35 /use/functions: calling functions is not supported by this version yet
-    5:55 /use/retry: unknown key `retry` (known here: functions, extensions, catalogs,
-        authentications, errors, retries, timeouts, secrets)
+    5:55 /use/retry: unknown key `retry` (known here: extensions, catalogs, authentications,
+        errors, functions, retries, timeouts, secrets)
     7:16 /do/0/a/set/x: line 1, column 5: expected term, but the expression ends
     7:30 /do/0/a/than: unknown key `than` (did you mean `then`?)
     8:3 /do/1/a: a task `a` is in this list already (give each task a name of its own)
@@ -250,8 +249,8 @@ do:
         https://host/path, or destination://name/path)
     9:93 /do/5/f/with/endpoint/authentication/use: `use.authentications` has no `god` (did
         you mean `good`?)
-    10:92 /do/6/g/with/endpoint/authentication/oauth2: `oauth2` authentication in a workflow
-        is not supported by this version yet
+    10:92 /do/6/g/with/endpoint/authentication/oauth2: `authority` is missing here
+    10:92 /do/6/g/with/endpoint/authentication/oauth2: `grant` is missing here
     11:25 /do/7/h/with: `endpoint` is missing here
     11:47 /do/7/h/with/output: `body` is not one of the words known here (known here:
         content, raw, response)

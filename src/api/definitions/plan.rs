@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
+use crate::fault_point;
 use crate::store::revision::Connection;
 
 use super::{Defined, Definition, FileFault, fault};
@@ -110,11 +111,13 @@ pub async fn apply(store: &Store, set: Vec<Defined>, mode: Mode) -> Result<Plan,
                 if !mode.dry_run && plan.changes() {
                     carry_out(connection, &set, &stored, mode).await?;
                     revision::raise(connection).await?;
+                    fault_point::pass("deploy");
                 }
                 Ok(Ok(plan))
             })
         })
         .await?;
+    fault_point::pass("deployed");
     outcome.map_err(ApplyError::Conflicts)
 }
 

@@ -3,20 +3,13 @@
 use http::HeaderName;
 
 use super::is_reserved;
+use super::oauth2::{self, OAuth2};
 use crate::call::reference::reference;
 use crate::secret::Reference;
 use crate::workflow::document::Place;
 
 /// Schemes that have their place in the language and come later.
-const LATER: [&str; 7] = [
-    "oauth2",
-    "oidc",
-    "digest",
-    "mtls",
-    "awsSigV4",
-    "signature",
-    "standardWebhooks",
-];
+const LATER: [&str; 5] = ["oidc", "mtls", "awsSigV4", "signature", "standardWebhooks"];
 
 /// How calls authenticate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +33,30 @@ pub enum Authentication {
         /// The token.
         token: Reference,
     },
+    /// `digest {username, password}` (RFC 7616).
+    Digest {
+        /// The user name.
+        username: Username,
+        /// The password.
+        password: Reference,
+    },
+    /// `oauth2 {…}` (RFC 6749).
+    OAuth2(Box<OAuth2>),
+}
+
+impl Authentication {
+    /// Whether it goes into this header.
+    #[must_use]
+    pub fn is_in(&self, header: &HeaderName) -> bool {
+        match self {
+            Self::ApiKey {
+                carrier: Carrier::Header(name),
+                ..
+            } => name == header,
+            Self::ApiKey { .. } => false,
+            _ => header == http::header::AUTHORIZATION,
+        }
+    }
 }
 
 /// Where an API key goes.
@@ -65,7 +82,7 @@ pub(super) fn read(place: &Place<'_>) -> Option<Authentication> {
     if let Some(later) = LATER.iter().find(|scheme| object.has(scheme)) {
         place.fault_with(
             format!("`{later}` is not supported by this version yet"),
-            "supported here: apiKey, basic, bearer",
+            "supported here: apiKey, basic, bearer, digest, oauth2",
         );
         return None;
     }
@@ -73,6 +90,8 @@ pub(super) fn read(place: &Place<'_>) -> Option<Authentication> {
         (object.optional("apiKey"), api_key as fn(&Place<'_>) -> _),
         (object.optional("basic"), basic),
         (object.optional("bearer"), bearer),
+        (object.optional("digest"), digest),
+        (object.optional("oauth2"), oauth2::read),
     ];
     object.finish();
     let mut given = schemes
@@ -81,7 +100,7 @@ pub(super) fn read(place: &Place<'_>) -> Option<Authentication> {
     let (Some((at, read)), None) = (given.next(), given.next()) else {
         place.fault_with(
             "`authentication` has exactly one scheme",
-            "write apiKey, basic or bearer",
+            "write apiKey, basic, bearer, digest or oauth2",
         );
         return None;
     };
@@ -117,18 +136,25 @@ fn api_key(place: &Place<'_>) -> Option<Authentication> {
     })
 }
 
-fn basic(place: &Place<'_>) -> Option<Authentication> {
+fn login(place: &Place<'_>) -> Option<(Username, Reference)> {
     let object = place.object()?;
     let username = object.required("username").and_then(|at| username(&at));
     let password = object.required("password").and_then(|at| reference(&at));
     object.finish();
-    Some(Authentication::Basic {
-        username: username?,
-        password: password?,
-    })
+    username.zip(password)
 }
 
-fn username(place: &Place<'_>) -> Option<Username> {
+fn basic(place: &Place<'_>) -> Option<Authentication> {
+    let (username, password) = login(place)?;
+    Some(Authentication::Basic { username, password })
+}
+
+fn digest(place: &Place<'_>) -> Option<Authentication> {
+    let (username, password) = login(place)?;
+    Some(Authentication::Digest { username, password })
+}
+
+pub(super) fn username(place: &Place<'_>) -> Option<Username> {
     match place.node().as_str() {
         Some(text) if text.contains(':') => {
             place.fault("a user name cannot contain a colon (RFC 7617)");

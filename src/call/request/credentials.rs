@@ -13,21 +13,36 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{Prepared, append};
 use crate::call::Document;
-use crate::call::document::{Authentication, Carrier, Username};
+use crate::call::document::Username::{Plain, Secret};
+use crate::call::document::{Authentication, Carrier};
+use crate::call::exchange::Exchange;
 use crate::call::failure::Failure;
 use crate::run::Credentials;
 use crate::secret::{Reference, Secrets};
 
 /// Adds the credentials a workflow gives; they win over a header it also gives.
-pub(super) fn given(credentials: &Credentials, headers: &mut HeaderMap) -> Result<(), Failure> {
+pub(super) fn given(credentials: &Credentials, prepared: &mut Prepared) -> Result<(), Failure> {
     let value = match credentials {
         Credentials::Basic(username, password) => {
             basic(username.expose_secret(), password.expose_secret())
         }
         Credentials::Bearer(token) => bearer(token),
+        Credentials::Digest(username, password) => {
+            let exchange = Exchange::Challenge(username.clone(), password.clone());
+            return Ok(defer(prepared, exchange));
+        }
+        Credentials::OAuth2(request) => {
+            return Ok(defer(prepared, Exchange::Token(request.clone(), None)));
+        }
     };
-    insert(headers, AUTHORIZATION, value.as_deref())
+    insert(&mut prepared.headers, AUTHORIZATION, value.as_deref())
         .ok_or_else(|| Failure::unauthenticated("the credentials given cannot be sent in a header"))
+}
+
+/// Leaves the header to an exchange; one that was given by hand would only be replaced.
+fn defer(prepared: &mut Prepared, exchange: Exchange) {
+    prepared.headers.remove(AUTHORIZATION);
+    prepared.exchange = Some(Box::new(exchange));
 }
 
 /// Adds the credentials of a destination, unless the workflow gave its own in the same place.
@@ -39,6 +54,9 @@ pub(super) fn declared(
     let Some(authentication) = &document.authentication else {
         return Ok(());
     };
+    if prepared.exchange.is_some() && authentication.is_in(&AUTHORIZATION) {
+        return Ok(());
+    }
     let resolve = |reference: &Reference| {
         secrets.resolve(reference).ok_or_else(|| {
             Failure::unauthenticated(format!(
@@ -70,8 +88,8 @@ pub(super) fn declared(
         Authentication::Basic { username, password } => {
             let password = resolve(password)?;
             let value = match username {
-                Username::Plain(name) => basic(name, password.expose_secret()),
-                Username::Secret(reference) => basic(
+                Plain(name) => basic(name, password.expose_secret()),
+                Secret(reference) => basic(
                     resolve(reference)?.expose_secret(),
                     password.expose_secret(),
                 ),
@@ -79,6 +97,23 @@ pub(super) fn declared(
             (AUTHORIZATION, value)
         }
         Authentication::Bearer { token } => (AUTHORIZATION, bearer(&resolve(token)?)),
+        Authentication::Digest { .. } | Authentication::OAuth2(_)
+            if prepared.headers.contains_key(AUTHORIZATION) =>
+        {
+            return Ok(());
+        }
+        Authentication::Digest { username, password } => {
+            let username = match username {
+                Plain(name) => name.as_str().into(),
+                Secret(reference) => resolve(reference)?,
+            };
+            let exchange = Exchange::Challenge(username, resolve(password)?);
+            return Ok(defer(prepared, exchange));
+        }
+        Authentication::OAuth2(policy) => {
+            let request = policy.resolved(resolve)?;
+            return Ok(defer(prepared, Exchange::Token(Box::new(request), None)));
+        }
     };
     let there = prepared.headers.get(&name);
     if there.is_some_and(|value| document.headers.get(&name) != Some(value)) {

@@ -78,7 +78,10 @@ impl Run {
         let (parent, slot) = (stored.parent, stored.slot);
         let task = match (parent, &self.root) {
             (ROOT, Some(list)) => self.definition.tasks.tasks.get(list.position().0).cloned(),
-            _ => self.frames.get(&parent).and_then(|it| it.inside(slot)),
+            _ => self.frames.get(&parent).and_then(|it| match &it.task.kind {
+                Kind::Function(call) => self.definition.functions.get(&call.name).cloned(),
+                _ => it.inside(slot),
+            }),
         };
         let task = task.filter(|task| *task.reference == *stored.reference);
         let raw_input = table.get(stored.raw_input)?;
@@ -119,7 +122,8 @@ impl Run {
                     self.open.insert(wait.key, task::r#try::door(id, trial));
                 }
             }
-            State::Passing | State::Do(_) | State::For(_) | State::Fork(_) => {}
+            State::Passing | State::Do(_) | State::For(_) | State::Function(_) | State::Fork(_) => {
+            }
         }
     }
 }
@@ -160,6 +164,9 @@ fn state(run: &Run, frame: &Frame, stored: &StoredState, table: &Table) -> Resul
                 items,
                 index: *index,
             })
+        }
+        (StoredState::Function, Kind::Function(call)) => {
+            State::Function(task::function::nest(frame, call))
         }
         (StoredState::Fork { .. }, Kind::Fork(_) | Kind::For(_)) => {
             State::Fork(branches(frame, stored, table)?)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::request;
+use super::{function, request};
 use crate::run::fault::Fault;
 use crate::run::flow::Move;
 use crate::run::frame::{Call, Frame, FrameId, State};
@@ -38,7 +38,9 @@ pub(in crate::run) fn request(
     call: &HttpCall,
 ) -> Result<Arc<Request>, Fault> {
     let view = View::of(run, frame, Moment::Task).leaving();
-    request::make(&view, call, &frame.input).map(Arc::new)
+    let mut request = request::make(&view, call, &frame.input)?;
+    request.retried = request.retried || function::is_retried(run, frame.parent);
+    Ok(Arc::new(request))
 }
 
 /// The effect of an open call.

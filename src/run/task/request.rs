@@ -2,15 +2,13 @@
 //!
 //! It knows what the language says about a request, nothing of destinations or of the network.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use secrecy::SecretString;
-
+use super::credentials;
 use crate::expression::{Template, Value};
-use crate::problem::Kind;
+use crate::run::Request;
 use crate::run::fault::Fault;
 use crate::run::scope::View;
-use crate::run::{Credentials, Request};
-use crate::workflow::definition::{Authentication, Endpoint, HttpCall};
+use crate::workflow::definition::{Endpoint, HttpCall};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// Everything but the unreserved characters of RFC 3986, section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
@@ -37,7 +35,7 @@ pub(super) fn make(view: &View<'_>, call: &HttpCall, input: &Value) -> Result<Re
             None => None,
         },
         authentication: match &call.authentication {
-            Some(authentication) => Some(credentials(view, authentication, input)?),
+            Some(authentication) => Some(credentials::make(view, authentication, input)?),
             None => None,
         },
         output: call.output,
@@ -46,7 +44,7 @@ pub(super) fn make(view: &View<'_>, call: &HttpCall, input: &Value) -> Result<Re
     })
 }
 
-fn uri(view: &View<'_>, endpoint: &Endpoint, input: &Value) -> Result<String, Fault> {
+pub(super) fn uri(view: &View<'_>, endpoint: &Endpoint, input: &Value) -> Result<String, Fault> {
     match endpoint {
         Endpoint::Uri(template) => {
             let uri = expand(template, input).map_err(|name| {
@@ -150,46 +148,4 @@ fn scalar(value: &Value) -> Option<String> {
         return None;
     }
     String::from_utf8(value.to_json()).ok()
-}
-
-fn credentials(
-    view: &View<'_>,
-    authentication: &Authentication,
-    input: &Value,
-) -> Result<Credentials, Fault> {
-    let secret = |template: &Template, what: &str| {
-        view.template(template, input)?
-            .as_str()
-            .map(SecretString::from)
-            .ok_or_else(|| view.wrong(format!("`{what}` did not give a string")))
-    };
-    match authentication {
-        Authentication::Basic { username, password } => Ok(Credentials::Basic(
-            secret(username, "username")?,
-            secret(password, "password")?,
-        )),
-        Authentication::Bearer { token } => Ok(Credentials::Bearer(secret(token, "token")?)),
-        Authentication::Secret { scheme, name } => of_secret(view, scheme, name),
-    }
-}
-
-fn of_secret(view: &View<'_>, scheme: &str, name: &str) -> Result<Credentials, Fault> {
-    let value = view.secret(name)?;
-    let member = |member: &str| {
-        let found = value.get(member);
-        found
-            .as_ref()
-            .and_then(Value::as_str)
-            .map(SecretString::from)
-            .ok_or_else(|| {
-                let detail = format!(
-                    "secret `{name}` has no string `{member}`, which {scheme} authentication needs"
-                );
-                Fault::new(Kind::Configuration, detail)
-            })
-    };
-    match scheme {
-        "basic" => Ok(Credentials::Basic(member("username")?, member("password")?)),
-        _ => Ok(Credentials::Bearer(member("token")?)),
-    }
 }

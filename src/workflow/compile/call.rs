@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::{Context, field, unsupported};
+use super::{Context, authentication, field, function, unsupported};
 use crate::expression::Template;
 use crate::workflow::definition::{Authentication, Endpoint, HttpCall, HttpOutput, Kind};
 use crate::workflow::document::{Content, Object, Place};
@@ -17,14 +17,10 @@ pub fn call(place: &Place<'_>, task: &Object<'_>, context: &Context<'_>) -> Opti
     let arguments = task.optional("with");
     let word = place.string()?;
     if word != "http" {
-        if OTHER_CALLS.contains(&word) {
-            unsupported(place, &format!("`call: {word}`"));
-        } else {
-            let hint = place
-                .meant(word, ["http"])
-                .unwrap_or_else(|| "`http` is what this version calls".to_owned());
-            place.fault_with(format!("there is no function `{word}`"), hint);
+        if !OTHER_CALLS.contains(&word) {
+            return function::call(place, arguments.as_ref(), context);
         }
+        unsupported(place, &format!("`call: {word}`"));
         return None;
     }
     let Some(arguments) = arguments else {
@@ -97,7 +93,7 @@ fn endpoint(
         .required("uri")
         .and_then(|place| address(&place, context));
     let authentication = object.optional("authentication");
-    let authentication = authentication.map(|place| authentication_reference(&place, context));
+    let authentication = authentication.map(|place| authentication::reference(&place, context));
     object.finish();
     Some((
         uri?,
@@ -105,7 +101,8 @@ fn endpoint(
     ))
 }
 
-fn address(place: &Place<'_>, context: &Context<'_>) -> Option<Endpoint> {
+/// A template of an address, or an expression that gives one.
+pub fn address(place: &Place<'_>, context: &Context<'_>) -> Option<Endpoint> {
     let text = place.string()?;
     if field::is_expression(text) {
         return field::expression(place, context).map(Endpoint::Expression);
@@ -186,87 +183,6 @@ fn are_headers(place: &Place<'_>) -> bool {
         }
     }
     true
-}
-
-/// `authentication`: a policy, or `{use: name}` of `use.authentications`.
-fn authentication_reference(place: &Place<'_>, context: &Context<'_>) -> Option<Authentication> {
-    let Some(name) = place.node().get("use") else {
-        return authentication_policy(place, context);
-    };
-    let object = place.object()?;
-    let reference = object.required("use");
-    object.finish();
-    let reference = reference?;
-    let policies = &context.components.authentications;
-    let name = name.as_str().or_else(|| reference.string())?;
-    if let Some(component) = policies.find(name) {
-        return authentication_policy(component, context);
-    }
-    let hint = reference
-        .meant(name, policies.names())
-        .unwrap_or_else(|| "name a policy there, or write {bearer: {token: …}}".to_owned());
-    reference.fault_with(format!("`use.authentications` has no `{name}`"), hint);
-    None
-}
-
-/// A policy, inline or in `use.authentications`.
-pub fn authentication_policy(place: &Place<'_>, context: &Context<'_>) -> Option<Authentication> {
-    let object = place.object()?;
-    for scheme in ["digest", "oauth2", "oidc"] {
-        if let Some(place) = object.optional(scheme) {
-            unsupported(&place, &format!("`{scheme}` authentication in a workflow"));
-        }
-    }
-    if let Some(place) = object.optional("certificate") {
-        place.fault_with(
-            "the language has no certificates any more",
-            "use a destination",
-        );
-    }
-    let basic = object.optional("basic");
-    let bearer = object.optional("bearer");
-    if object.len() != 1 {
-        place.fault_with(
-            "an authentication has exactly one scheme",
-            "write `basic` or `bearer`",
-        );
-    }
-    object.finish();
-    match (basic, bearer) {
-        (Some(place), None) => scheme("basic", &place, context),
-        (None, Some(place)) => scheme("bearer", &place, context),
-        _ => None,
-    }
-}
-
-fn scheme(name: &'static str, place: &Place<'_>, context: &Context<'_>) -> Option<Authentication> {
-    let object = place.object()?;
-    if let Some(place) = object.optional("use") {
-        let secret = context.components.secret(&place);
-        object.finish();
-        return Some(Authentication::Secret {
-            scheme: name.to_owned(),
-            name: secret?,
-        });
-    }
-    let member = |name: &'static str| {
-        let place = object.required(name)?;
-        let _ = place.string()?;
-        field::template(&place, context)
-    };
-    let policy = if name == "basic" {
-        let (username, password) = (member("username"), member("password"));
-        Some((username, password)).and_then(|(username, password)| {
-            Some(Authentication::Basic {
-                username: username?,
-                password: password?,
-            })
-        })
-    } else {
-        member("token").map(|token| Authentication::Bearer { token })
-    };
-    object.finish();
-    policy
 }
 
 /// The first characters of a text, for a message.

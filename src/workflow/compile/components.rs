@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Context, call, catch, field, unsupported};
+use super::{Context, authentication, catch, field, unsupported};
 use crate::workflow::document::{Object, Place};
 
 /// Most characters of a secret's name.
@@ -38,6 +38,11 @@ impl<'a> Section<'a> {
         Some(place)
     }
 
+    /// All members.
+    pub fn members(&self) -> impl Iterator<Item = (&'a str, &Place<'a>)> + '_ {
+        self.members.iter().map(|(name, place)| (*name, place))
+    }
+
     /// All names, for hints.
     pub fn names(&self) -> impl Iterator<Item = &'a str> + '_ {
         self.members.keys().copied()
@@ -55,6 +60,7 @@ impl<'a> Section<'a> {
 pub struct Components<'a> {
     pub authentications: Section<'a>,
     pub errors: Section<'a>,
+    pub functions: Section<'a>,
     pub retries: Section<'a>,
     pub timeouts: Section<'a>,
     /// Names of secrets, in the order written.
@@ -68,7 +74,6 @@ impl<'a> Components<'a> {
             return Self::default();
         };
         for (name, what) in [
-            ("functions", "calling functions"),
             ("extensions", "extending tasks"),
             ("catalogs", "using catalogs"),
         ] {
@@ -79,6 +84,7 @@ impl<'a> Components<'a> {
         let components = Self {
             authentications: Section::of(object.optional("authentications")),
             errors: Section::of(object.optional("errors")),
+            functions: Section::of(object.optional("functions")),
             retries: Section::of(object.optional("retries")),
             timeouts: Section::of(object.optional("timeouts")),
             secrets: secrets(object.optional("secrets")),
@@ -96,7 +102,7 @@ impl<'a> Components<'a> {
             let _ = super::task::error(place, context);
         }
         for place in self.authentications.unused() {
-            let _ = call::authentication_policy(place, context);
+            let _ = authentication::policy(place, context);
         }
         let caught = context.with_variables(&["error"]);
         for place in self.retries.unused() {

@@ -65,6 +65,15 @@ fn items(place: &Place<'_>, context: &Context<'_>, branches: bool) -> Option<Vec
     tasks.into_iter().collect()
 }
 
+/// A task that stands alone: a function.
+pub fn alone(name: &str, place: &Place<'_>, context: &Context<'_>) -> Option<Arc<Task>> {
+    let names = Names {
+        index: BTreeMap::new(),
+        branches: false,
+    };
+    task(name, place, &names, context)
+}
+
 fn task(
     name: &str,
     place: &Place<'_>,

@@ -172,13 +172,10 @@ fn base_urls_are_plain() {
 fn what_comes_later_is_refused_by_name() {
     for (wrong, word) in [
         (
-            "authentication: { oauth2: {} }",
-            "`oauth2` is not supported by this version yet",
+            "authentication: { oidc: {} }",
+            "`oidc` is not supported by this version yet",
         ),
-        (
-            "authentication: { digest: {} }",
-            "`digest` is not supported",
-        ),
+        ("authentication: { mtls: {} }", "`mtls` is not supported"),
         (
             "authentication: { bearer: { token: { vault: a } } }",
             "`vault` is not supported",
@@ -206,6 +203,19 @@ fn what_comes_later_is_refused_by_name() {
         (
             "retry: { backoff: { exponential: { factor: 0.5 } } }",
             "1 to 100",
+        ),
+        (
+            "authentication: { oauth2: { authority: 'https://a.example', grant: password } }",
+            "is not one of the words",
+        ),
+        (
+            "authentication: { oauth2: { authority: x, grant: client_credentials } }",
+            "not an absolute",
+        ),
+        (
+            "authentication: { oauth2: { authority: 'https://a.example', grant: refresh_token, \
+             client: { id: a } } }",
+            "needs a `refreshToken`",
         ),
         ("timeout: PT0S", "longer than zero"),
         ("circuitBreaker: {}", "unknown key `circuitBreaker`"),

@@ -1,4 +1,5 @@
-//! A call keeps its place at its destination until what came of it is stored; nobody waits for ever.
+//! A call keeps its place at its destination until what came of it is stored; nobody waits for
+//! ever.
 
 use serde_json::json;
 

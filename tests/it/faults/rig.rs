@@ -75,6 +75,12 @@ impl Rig {
 
     /// The source, the destination and the workflow between them.
     pub async fn define(&self, client: &Client) {
+        self.define_with(client, include_str!("../data/load.yaml"))
+            .await;
+    }
+
+    /// The same with another workflow.
+    pub async fn define_with(&self, client: &Client, workflow: &'static str) {
         let secret = format!("\"whsec_{SECRET}\"");
         client.put("/api/v1/secrets/load", secret).await.good();
         let source = "{source: load, provider: standard-webhooks, secret: {secret: load}}";
@@ -85,7 +91,6 @@ impl Rig {
         );
         let answer = client.put("/api/v1/destinations/sink", destination).await;
         answer.good();
-        let workflow = include_str!("../data/load.yaml");
         client.post("/api/v1/workflows", workflow).await.good();
     }
 
