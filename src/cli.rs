@@ -4,7 +4,10 @@ pub mod apply;
 pub mod check;
 pub mod client;
 pub mod demo;
+pub mod events;
 pub mod keys;
+pub mod output;
+pub mod runs;
 pub mod serve;
 
 use std::io::Write;
@@ -34,6 +37,12 @@ enum Command {
     Apply(apply::Apply),
     /// Check definitions without a server; for CI.
     Check(check::Check),
+    /// List, show, cancel, suspend and resume runs.
+    Runs(runs::Runs),
+    /// Run a run again, from the start or from a task that failed.
+    Replay(runs::Replay),
+    /// List, show and replay events.
+    Events(events::Events),
     /// Make, list and revoke API keys.
     Keys(keys::Keys),
     /// Bring the database to this version's schema, then end.
@@ -123,6 +132,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(demo) => demo.run().await,
         Command::Apply(apply) => apply.run().await,
         Command::Check(check) => check.run(),
+        Command::Runs(runs) => runs.run().await,
+        Command::Replay(replay) => replay.run().await,
+        Command::Events(events) => events.run().await,
         Command::Keys(keys) => keys.run().await,
         Command::Migrate(common) => serve::migrate(&common).await,
         Command::Healthcheck(remote) => remote.healthcheck().await,

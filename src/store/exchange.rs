@@ -143,7 +143,8 @@ revised as (
     )][",
     stored = stored + (select count(*) from published),
     duplicates = duplicates
-      + (select count(*) from given) - (select count(*) from published)"][" or exists (select from given)"]
+      + (select count(*) from given)
+      - (select count(*) from published)"][" or exists (select from given)"]
 );
 
 /// The exchanges of a batch turned by ninety degrees.

@@ -351,3 +351,69 @@ async fn many_runs_are_told_at_once() {
     assert_eq!(show(&world, &other).await["status"], "waiting");
     assert_eq!(tell(&world, &other, "cancel").await, 202);
 }
+
+/// Runs a command against the world's server; what it printed, and its exit code.
+async fn command(world: &World, arguments: &[&str]) -> (String, Option<i32>) {
+    let server = format!("http://{}", world.client.address);
+    let mut all = arguments.to_vec();
+    all.extend(["--server", server.as_str()]);
+    let done = crate::world::process::run(&all).await;
+    let said = [done.stdout, done.stderr].map(|said| String::from_utf8(said).unwrap());
+    (said.concat(), done.status.code())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_show_and_control_runs() {
+    let world = World::start().await;
+    let tasks = "- w: { wait: { hours: 1 } }\n- e: { raise: { error: \
+                 { type: 'https://t.test/e', status: 418, title: \"tea\\e[31m\" } } }\n";
+    world.workflow(&workflow("told", "1.0.0", tasks)).await;
+    let run = start(&world, "told", &json!({"n": 1})).await;
+    becomes(&world, &run, "waiting").await;
+    let (said, code) = command(&world, &["runs", "list", "--workflow", "t/told"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    let mut lines = said.lines();
+    assert!(lines.next().unwrap().starts_with("RUN  "), "{said}");
+    let line = lines.next().unwrap();
+    assert!(
+        line.contains(&run) && line.contains("waiting  t/told/1.0.0"),
+        "{said}"
+    );
+    let (said, _) = command(&world, &["runs", "show", &run]).await;
+    assert!(said.contains(r#"input:    {"n":1}"#), "{said}");
+    assert!(said.contains("/do/0/w"), "{said}");
+    let (said, _) = command(&world, &["runs", "show", &run, "--output", "json"]).await;
+    let shown: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(shown["id"], run);
+    let (said, code) = command(&world, &["runs", "suspend", "--workflow", "t/told"]).await;
+    assert_eq!((said.trim(), code), ("suspend: 1 runs were told", Some(0)));
+    becomes(&world, &run, "suspended").await;
+    let (said, code) = command(&world, &["runs", "resume", &run]).await;
+    assert_eq!(
+        (said.trim(), code),
+        (format!("{run}: resume (was suspended)").as_str(), Some(0))
+    );
+    let (_, code) = command(&world, &["runs", "cancel", &run]).await;
+    assert_eq!(code, Some(0));
+    becomes(&world, &run, "cancelled").await;
+    let (said, code) = command(&world, &["runs", "resume", &run]).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("the run has ended: cancelled"), "{said}");
+    let (said, code) = command(&world, &["replay", &run]).await;
+    assert_eq!(code, Some(0), "{said}");
+    let again = becomes(&world, said.trim(), "waiting").await;
+    let (said, _) = command(&world, &["runs", "show", again["id"].as_str().unwrap()]).await;
+    assert!(said.contains(&format!("replays:  {run}")), "{said}");
+    let (said, _) = command(&world, &["events", "list"]).await;
+    assert!(said.contains("io.hookwright.run.requested.v1"), "{said}");
+    let event = again["eventId"].as_str().unwrap();
+    let (said, _) = command(&world, &["events", "show", event]).await;
+    assert!(said.contains(&format!("replayof = {run}")), "{said}");
+    let (said, code) = command(&world, &["events", "replay", event]).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("replay that run instead"), "{said}");
+    assert_eq!(
+        tell(&world, again["id"].as_str().unwrap(), "cancel").await,
+        202
+    );
+}
