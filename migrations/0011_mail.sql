@@ -40,3 +40,7 @@ insert into listening_revision default values;
 
 -- A run that gets mail while it waits is woken before its time.
 create index timers_run on timers (run_id);
+
+-- The run that published an event. Only those rows are in the index.
+alter table events add column published_by uuid;
+create index events_published on events (id) where published_by is not null;

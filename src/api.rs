@@ -11,18 +11,22 @@ pub mod cloudevents;
 pub mod control;
 pub mod definitions;
 pub mod destinations;
+pub mod documents;
 pub mod error;
 pub mod events;
 pub mod keys;
 pub mod ledger;
 pub mod openapi;
 pub mod pages;
+pub mod rejections;
 pub mod replays;
 pub mod routes;
 pub mod runs;
+pub mod schedules;
 pub mod secrets;
 pub mod sources;
 pub mod starts;
+pub mod tasks;
 mod ties;
 pub mod workflows;
 
@@ -36,6 +40,7 @@ use serde::Deserialize;
 use crate::run;
 use crate::secret::{Keyring, Redactor};
 use crate::store::{self, Store};
+use crate::webhook::rejected::Rejected;
 use crate::worker::{Appender, Definitions, Endings};
 
 pub use error::Error;
@@ -88,8 +93,12 @@ pub struct Parts {
     pub redactor: Arc<dyn Fn() -> Arc<Redactor> + Send + Sync>,
     /// Reads sources and destinations.
     pub checks: definitions::Checks,
+    /// Fetches API documents when workflows are deployed.
+    pub fetch: documents::Fetch,
     /// Makes this node see a change at once; the others notice the raised revision.
     pub reload: Reload,
+    /// Deliveries that were refused.
+    pub rejected: Arc<Rejected>,
     /// What this node's door has counted.
     pub door: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
     /// The `worker.tasks_max` that runs are held to: replaying must end where living does.
@@ -153,12 +162,15 @@ pub fn routes() -> routes::Routes {
     let routes = runs::routes(routes);
     let routes = control::routes(routes);
     let routes = replays::routes(routes);
+    let routes = tasks::routes(routes);
+    let routes = schedules::routes(routes);
     let routes = events::routes(routes);
     let routes = sources::routes(routes);
     let routes = destinations::routes(routes);
     let routes = secrets::routes(routes);
     let routes = bundles::routes(routes);
     let routes = keys::routes(routes);
+    let routes = rejections::routes(routes);
     let routes = ledger::routes(routes);
     openapi::routes(routes)
 }

@@ -5,15 +5,18 @@
 //! say whether that was the end of it. Waiting between attempts is the engine's, through the
 //! journal.
 
+mod api_document;
 pub mod document;
 pub mod egress;
 mod exchange;
 mod failure;
+mod fetch;
 pub mod metrics;
 mod perform;
 mod permit;
 pub mod reference;
 mod registry;
+pub mod rehearse;
 mod request;
 mod response;
 pub mod retry;
@@ -27,6 +30,7 @@ use crate::id::Id;
 use crate::run::{Attempt, Outcome};
 
 pub use document::{Document, parse};
+pub use fetch::Unfetched;
 pub use metrics::Metrics;
 pub use permit::Permit;
 pub use registry::{Declared, Destination, Destinations};

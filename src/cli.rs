@@ -7,8 +7,13 @@ pub mod demo;
 pub mod events;
 pub mod keys;
 pub mod output;
+pub mod run;
 pub mod runs;
 pub mod serve;
+pub mod sources;
+pub mod test;
+mod timeline;
+pub mod vectors;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -35,7 +40,7 @@ enum Command {
     Demo(demo::Demo),
     /// Apply a directory of definitions to a running server: validate, plan, change all or nothing.
     Apply(apply::Apply),
-    /// Check definitions without a server; for CI.
+    /// Check definitions and tests of workflows without running anything; for CI.
     Check(check::Check),
     /// List, show, cancel, suspend and resume runs.
     Runs(runs::Runs),
@@ -43,6 +48,12 @@ enum Command {
     Replay(runs::Replay),
     /// List, show and replay events.
     Events(events::Events),
+    /// Show how to register a source; check the catalogue of senders against test vectors.
+    Sources(sources::SourcesCommand),
+    /// Test workflows with scripted answers and a clock of their own; for CI.
+    Test(test::Test),
+    /// Run a workflow once in memory, against the real destinations, and show its timeline.
+    Run(run::Run),
     /// Make, list and revoke API keys.
     Keys(keys::Keys),
     /// Bring the database to this version's schema, then end.
@@ -131,14 +142,23 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(serve) => serve.run().await,
         Command::Demo(demo) => demo.run().await,
         Command::Apply(apply) => apply.run().await,
-        Command::Check(check) => check.run(),
         Command::Runs(runs) => runs.run().await,
         Command::Replay(replay) => replay.run().await,
         Command::Events(events) => events.run().await,
+        Command::Sources(sources) => sources.run().await,
+        Command::Check(check) => check.run().await,
+        Command::Test(test) => test.run().await,
+        Command::Run(run) => run.run().await,
         Command::Keys(keys) => keys.run().await,
         Command::Migrate(common) => serve::migrate(&common).await,
         Command::Healthcheck(remote) => remote.healthcheck().await,
     }
+}
+
+/// Says why a command cannot begin; exit code 2, as for wrong flags.
+pub(crate) fn usage(error: &anyhow::Error) -> ExitCode {
+    let _closed = writeln!(std::io::stderr(), "hookwright: {error:#}");
+    ExitCode::from(2)
 }
 
 /// Writes a line for the user; a closed output is the user's choice.

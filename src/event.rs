@@ -31,6 +31,36 @@ pub struct Event {
     pub body: Bytes,
 }
 
+/// How the types of the events begin that tell of the lifecycle of runs and tasks.
+pub const LIFECYCLE: &str = "io.serverlessworkflow.";
+
+/// Whether events of this type tell of the lifecycle of runs and tasks.
+#[must_use]
+pub fn is_lifecycle(kind: &str) -> bool {
+    kind.starts_with(LIFECYCLE)
+}
+
+/// The extension attribute of a lifecycle event that names the workflows (`namespace/name`, by
+/// spaces) whose lifecycle has led to the run it tells of.
+pub const CAUSES: &str = "hookwrightcauses";
+
+/// The workflow (`namespace/name`) that a lifecycle event tells of: its source says so.
+#[must_use]
+pub fn workflow_of(event: &Event) -> Option<&str> {
+    let path = event.source.strip_prefix('/')?;
+    path.rsplit_once('/').map(|(workflow, _)| workflow)
+}
+
+/// Whether a lifecycle event tells of a run to which the lifecycle of this workflow has led.
+#[must_use]
+pub fn is_caused_by(event: &Event, namespace: &str, name: &str) -> bool {
+    let causes = event.attributes.get(CAUSES);
+    causes.is_some_and(|causes| {
+        let mut workflows = causes.split(' ').filter_map(|it| it.split_once('/'));
+        workflows.any(|workflow| workflow == (namespace, name))
+    })
+}
+
 /// What makes two deliveries the same event: a 128-bit digest of the source and its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DedupeKey(pub [u8; 16]);

@@ -1,8 +1,9 @@
 //! Named points of the journey at which a test ends the process, as the power does.
 //!
 //! A point does nothing, and costs nothing, unless the server was built with the feature
-//! `fault-points`, which no release has. Then `HOOKWRIGHT_FAULT_POINT=name:hit:delay_ms` says which
-//! one ends it, at which visit (from 1), and how long after. `tests/it/faults/points.rs` visits all.
+//! `fault-points`, which no release has. Then `HOOKWRIGHT_FAULT_POINT=name:hit:delay_ms` says
+//! which one ends it, at which visit (from 1), and how long after. `tests/it/faults/points.rs`
+//! visits all.
 
 /// The process is here.
 #[cfg(not(feature = "fault-points"))]

@@ -22,20 +22,37 @@ impl Id {
         Self(Uuid::now_v7())
     }
 
+    /// Makes a new id (UUID version 7) of a time that is not this node's clock's.
+    #[must_use]
+    pub fn at(time: jiff::Timestamp) -> Self {
+        let seconds = u64::try_from(time.as_second()).unwrap_or_default();
+        let nanos = u32::try_from(time.subsec_nanosecond()).unwrap_or_default();
+        let time = uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos);
+        Self(Uuid::new_v7(time))
+    }
+
+    /// The id with its last bit turned: that of the run an addressed event starts, and that of the
+    /// event again. So one can be found by the other before the run is made.
+    #[must_use]
+    pub fn counterpart(self) -> Self {
+        Self(Uuid::from_u128(self.0.as_u128() ^ 1))
+    }
+
     /// The id that belongs to `name` under this one (UUID version 5, RFC 9562 section 5.5).
     #[must_use]
     pub fn derive(self, name: &str) -> Self {
         Self(Uuid::new_v5(&self.0, name.as_bytes()))
     }
 
-    /// The same as an id of version 7 that says it was made at `at_ms`, in milliseconds since the
-    /// Unix epoch: stable as a derived id, and at home in the tables of history of that day.
+    /// The id that belongs to `name` under this one, with the time it is of (milliseconds since
+    /// the Unix epoch) as an id of version 7 has it: history is partitioned by that.
     #[must_use]
-    pub fn derive_at(self, at_ms: u64, name: &str) -> Self {
-        let hashed = self.derive(name).0.into_bytes();
-        let mut rest = [0; 10];
-        rest.copy_from_slice(&hashed[6..]);
-        Self(uuid::Builder::from_unix_timestamp_millis(at_ms, &rest).into_uuid())
+    pub fn derive_at(self, made_at_ms: u64, name: &str) -> Self {
+        let hashed = self.derive(name).0.as_u128();
+        let made_at = u128::from(made_at_ms & 0xffff_ffff_ffff) << 80;
+        let version = 0x7_u128 << 76;
+        let rest = hashed & 0x0fff_ffff_ffff_ffff_ffff;
+        Self(Uuid::from_u128(made_at | version | rest))
     }
 
     /// Milliseconds since the Unix epoch at which a version 7 id was made; 0 for other versions.

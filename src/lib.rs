@@ -8,6 +8,7 @@ pub mod server;
 pub mod api;
 pub mod webhook;
 pub mod worker;
+pub mod simulate;
 pub mod call;
 pub mod store;
 pub mod run;

@@ -19,6 +19,18 @@ const ALIASES: [&str; 3] = [
     "https://open-workflow-specification.org/dsl/errors/types/",
 ];
 
+/// The last words of the standard types.
+pub const STANDARD_NAMES: [&str; 8] = [
+    "configuration",
+    "validation",
+    "expression",
+    "authentication",
+    "authorization",
+    "timeout",
+    "communication",
+    "runtime",
+];
+
 /// A standard kind of error, with its default status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -113,6 +125,14 @@ impl Problem {
     #[must_use]
     pub fn is(&self, kind: Kind) -> bool {
         normalise(&self.kind).strip_prefix(STANDARD) == Some(kind.parts().0)
+    }
+
+    /// The last word of its type, where it is a standard one: one of [`STANDARD_NAMES`].
+    #[must_use]
+    pub fn standard_name(&self) -> Option<&'static str> {
+        let kind = normalise(&self.kind);
+        let word = kind.strip_prefix(STANDARD)?;
+        STANDARD_NAMES.into_iter().find(|name| *name == word)
     }
 }
 

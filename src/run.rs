@@ -7,22 +7,25 @@ pub mod entry;
 mod checkpoint;
 mod credentials;
 mod effect;
+mod events;
 mod codec;
 mod task;
 mod flow;
 mod scope;
+mod secrets;
 mod record;
 mod frame;
 mod fault;
 mod outside;
 mod prefix;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use crate::event::Event;
 use crate::expression::Value;
 use crate::id::Id;
 use crate::problem::Problem;
@@ -30,13 +33,15 @@ use crate::workflow::Definition;
 
 use self::flow::Move;
 use self::frame::{Frame, FrameId, List, ROOT, State, TIMEOUT};
+use self::record::Records;
 
 pub use checkpoint::Unfit;
 pub use credentials::{Credentials, Grant, TokenRequest};
-pub use effect::{Action, Child, Effect, Outgoing, Request, Wait};
-pub use entry::{Attempt, Change, Entry, Key, Outcome};
+pub use effect::{Action, Child, Effect, Errand, Listening, Request, Wait};
+pub use entry::{Attempt, Change, Entry, Key, Outcome, Received};
 pub use prefix::{Unusable, before, begins_with};
 pub use record::Record;
+pub use secrets::named_secrets;
 
 /// Gives the value of a secret by its name; `None` where it is unknown.
 pub type Resolve = dyn Fn(&str) -> Option<Value> + Send + Sync;
@@ -120,15 +125,23 @@ pub struct Run {
     open: HashMap<Key, Door>,
     /// The tasks that await another run, by that run.
     children: HashMap<Id, FrameId>,
-    /// What was said to other runs and not taken yet.
-    outgoing: Vec<Outgoing>,
+    /// What other runs are to do, not yet taken.
+    errands: Vec<Errand>,
     suspended: bool,
     /// What is left to do in the moment of the entry; empty between entries.
     moves: Vec<Move>,
     /// Task executions so far; also the latest frame.
     executions: u32,
+    /// How many tasks are listening.
+    listens: usize,
+    /// Addressed events that no task has listened for yet, oldest first.
+    kept: VecDeque<Received>,
+    /// Events to publish, not yet taken, each with the task execution it comes from.
+    outgoing: Vec<(FrameId, Event)>,
+    /// Data emitted in the moment of the entry, in bytes.
+    emitted_bytes: usize,
     end: Option<End>,
-    records: Option<Vec<Record>>,
+    records: Option<Records>,
     workflow: OnceLock<Value>,
     runtime: OnceLock<Value>,
     /// Set once a value of the run may hold what came out of a secret.
@@ -164,10 +177,14 @@ impl Run {
             frames: BTreeMap::new(),
             open: HashMap::new(),
             children: HashMap::new(),
-            outgoing: Vec::new(),
+            errands: Vec::new(),
             suspended: false,
             moves: Vec::new(),
             executions: 0,
+            listens: 0,
+            kept: VecDeque::new(),
+            outgoing: Vec::new(),
+            emitted_bytes: 0,
             end: None,
             records: None,
             workflow: OnceLock::new(),
@@ -178,8 +195,14 @@ impl Run {
 
     /// The same, keeping a record of every task execution.
     #[must_use]
-    pub fn recorded(mut self) -> Self {
-        self.records = Some(Vec::new());
+    pub fn recorded(self) -> Self {
+        self.recorded_within(0, usize::MAX)
+    }
+
+    /// The same, keeping the records of at most `most` executions behind the first `after`.
+    #[must_use]
+    pub fn recorded_within(mut self, after: usize, most: usize) -> Self {
+        self.records = Some(Records::new(after, most));
         self
     }
 
@@ -195,18 +218,6 @@ impl Run {
         run
     }
 
-    /// The same, keeping a record of every task execution.
-    #[must_use]
-    pub fn replay_recorded(
-        definition: Arc<Definition>,
-        surroundings: Arc<Surroundings>,
-        journal: impl IntoIterator<Item = Entry>,
-    ) -> Self {
-        let mut run = Self::new(definition, surroundings).recorded();
-        journal.into_iter().for_each(|entry| run.apply(entry));
-        run
-    }
-
     /// Takes one more entry. An entry that does not fit faults the run with a named problem; one
     /// that comes too late (its task is closed, or the run has ended) changes nothing.
     pub fn apply(&mut self, entry: Entry) {
@@ -214,6 +225,7 @@ impl Run {
             return;
         }
         // Clocks of nodes differ a little; time within a run only goes on.
+        self.emitted_bytes = 0;
         if let Some(deadline) = self.overdue(&entry) {
             if let Change::ChildEnded { child, .. } = &entry.change {
                 self.children.remove(child);
@@ -256,6 +268,7 @@ impl Run {
             (Change::ChildEnded { child, outcome }, _) => task::run::ended(self, child, outcome),
             (Change::Suspended, _) => self.suspended = true,
             (Change::Resumed, _) => self.suspended = false,
+            (Change::Received { event }, _) => self.received(event),
             (Change::Cancelled, _) => self.finish(End::Cancelled),
         }
         self.settle();
@@ -290,7 +303,8 @@ impl Run {
                 | State::Do(_)
                 | State::For(_)
                 | State::Fork(_)
-                | State::Function(_) => {}
+                | State::Function(_)
+                | State::Listen(_) => {}
             }
         }
         // Stable: where times are equal an enclosing deadline stands before what it encloses.
@@ -319,7 +333,13 @@ impl Run {
     /// The records kept so far, in order of start; empty unless they are kept.
     #[must_use]
     pub fn records(&self) -> &[Record] {
-        self.records.as_deref().unwrap_or_default()
+        self.records.as_ref().map_or(&[], Records::kept)
+    }
+
+    /// How many executions there would be records of, had all been kept.
+    #[must_use]
+    pub fn records_begun(&self) -> usize {
+        self.records.as_ref().map_or(0, Records::begun)
     }
 
     fn fired(&mut self, key: &Key) {
@@ -406,6 +426,7 @@ impl Run {
                     self.open.remove(&wait.key);
                 }
             }
+            State::Listen(_) => self.listens -= 1,
             State::Passing | State::Do(_) | State::For(_) | State::Fork(_) | State::Function(_) => {
             }
         }
@@ -431,40 +452,6 @@ impl Run {
             Some(frame) => frame.context = Some(context),
             None => self.context = context,
         }
-    }
-
-    fn workflow_descriptor(&self) -> Value {
-        let make = || {
-            let id = self.surroundings.id.to_string();
-            Value::object([
-                ("id".to_owned(), Value::string(id)),
-                ("definition".to_owned(), self.definition.value.clone()),
-                ("input".to_owned(), self.input.clone()),
-                (
-                    "startedAt".to_owned(),
-                    scope::time(self.started_at.unwrap_or(self.now)),
-                ),
-            ])
-        };
-        self.workflow.get_or_init(make).clone()
-    }
-
-    fn runtime_descriptor(&self) -> Value {
-        let make = || {
-            let environment = Value::string(self.surroundings.environment.as_ref());
-            Value::object([
-                ("name".to_owned(), Value::string("hookwright")),
-                (
-                    "version".to_owned(),
-                    Value::string(env!("CARGO_PKG_VERSION")),
-                ),
-                (
-                    "metadata".to_owned(),
-                    Value::object([("environment".to_owned(), environment)]),
-                ),
-            ])
-        };
-        self.runtime.get_or_init(make).clone()
     }
 }
 

@@ -22,13 +22,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{Destinations, Sharing};
-use crate::expression::{self, Value};
-use crate::run::Resolve;
+use crate::expression;
+use crate::run::named_secrets;
 use crate::secret::{Keyring, Secrets};
 use crate::store::Store;
 use crate::store::managed::Managed;
 use crate::telemetry::Registry;
-use crate::webhook::{self, Counters, Sources};
+use crate::webhook::{self, Counters, Documents, Rejected, Sources};
 use crate::worker::{self, Definitions, Roles, Worker};
 use crate::{api, telemetry};
 
@@ -78,6 +78,10 @@ pub struct World {
     pub keyring: Arc<Keyring>,
     /// The loops.
     pub worker: Worker,
+    /// What senders publish.
+    pub documents: Arc<Documents>,
+    /// Deliveries that were refused.
+    pub rejected: Arc<Rejected>,
     /// What the door has received.
     pub counters: Arc<Counters>,
     /// Name of the environment.
@@ -231,10 +235,23 @@ impl World {
             node: node_name(),
         };
         let worker = Worker::start(parts, &settings.worker, options.roles, work).await;
+        let sources = Arc::new(Sources::new(Arc::clone(&secrets)));
+        let documents = Arc::new(Documents::new(Arc::clone(&destinations)));
+        let kept = webhook::rejected::Parts {
+            store: store.clone(),
+            keyring: Arc::clone(&keyring),
+            environment: Arc::clone(&environment),
+            sources: Arc::clone(&sources),
+            documents: Arc::clone(&documents),
+            appender: worker.appender.clone(),
+        };
+        let queue = webhook::rejected::Queue::new(prometheus)?;
         Ok(Self {
+            documents,
+            rejected: Rejected::start(kept, queue),
             store,
             definitions,
-            sources: Arc::new(Sources::new(Arc::clone(&secrets))),
+            sources,
             destinations,
             secrets,
             keyring,
@@ -244,20 +261,6 @@ impl World {
             work: work.clone(),
         })
     }
-}
-
-/// `$secrets.<name>` as data: an object where the value is one, else a string.
-fn named_secrets(secrets: &Arc<Secrets>) -> Arc<Resolve> {
-    use secrecy::ExposeSecret;
-    let secrets = Arc::clone(secrets);
-    Arc::new(move |name| {
-        let secret = secrets.named(name)?;
-        let text = secret.expose_secret();
-        let parsed = Value::from_json(text.as_bytes())
-            .ok()
-            .filter(Value::is_object);
-        Some(parsed.unwrap_or_else(|| Value::string(text)))
-    })
 }
 
 fn redactor(secrets: &Arc<Secrets>) -> Arc<worker::Redaction> {
@@ -323,6 +326,9 @@ fn routes(
         sources: Arc::clone(&world.sources),
         appender: world.worker.appender.clone(),
         counters: Arc::clone(&world.counters),
+        documents: Arc::clone(&world.documents),
+        rejected: Arc::clone(&world.rejected),
+        capture: reload::capture(world),
         config: settings.webhook.clone(),
     };
     let mut routes = api::router(reload::api_parts(world, settings))

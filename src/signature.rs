@@ -6,12 +6,19 @@
 //! by `demo` and by whoever signs samples. It reads no clock, no secret store and no network, and
 //! it fails closed: what is blank, ambiguous, unknown or malformed verifies nothing.
 
+mod canonical;
 mod catalogue;
+mod cause;
+mod check;
+mod choice;
 mod compile;
 mod credential;
+mod elements;
 mod event;
 mod extract;
 mod handshake;
+mod jwks;
+mod jwt;
 mod key;
 mod pointer;
 mod sign;
@@ -20,24 +27,27 @@ mod template;
 mod timestamp;
 mod tree;
 mod view;
+mod x509;
+mod xml;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, header};
 
+pub use catalogue::{About, Practice};
+pub use cause::Cause;
+pub use compile::TOLERANCE_S_MAX;
 pub use event::Facts;
-pub use handshake::{Acknowledgement, Response};
+pub use handshake::{Acknowledgement, Action, Response};
 pub use sign::SignError;
 
 use crate::workflow::document::{Fault, Place};
 use event::Locations;
 use handshake::Handshake;
-use pointer::Pointer;
-use template::Names;
-use tree::Tree;
+use template::{Names, Scope};
+use tree::{Evidence, Proof, Tree};
 use view::View;
 
 /// Headers that always carry credentials, whatever the scheme.
@@ -54,7 +64,8 @@ pub struct Delivery<'a> {
     pub method: &'a Method,
     /// Path and query as received, such as `/hooks/shop?x=1`.
     pub path_and_query: &'a str,
-    /// The registered public URL, where the source has one.
+    /// The public URL of this request: as registered, with the query as received. Only where the
+    /// source has one; never made of what the request says of its host.
     pub url: Option<&'a str>,
     /// All headers; values that repeat and disagree count as absent.
     pub headers: &'a HeaderMap,
@@ -66,83 +77,12 @@ pub struct Delivery<'a> {
 
 /// Live secret values by name; several values while rotating, newest first.
 pub trait Keys {
-    /// The values in force; none where there is no such secret.
+    /// The values in force; none where there is no such secret or parameter.
     fn values(&self, name: &str) -> Vec<Vec<u8>>;
-}
 
-/// Why a delivery was rejected; the label of the metric and of the log line.
-///
-/// In the order in which the checks are made, so a later cause means the delivery came further.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Cause {
-    /// We have no usable secret: none is set, or it is blank or not in the form it must have.
-    SecretMissing,
-    /// There is no signature or credential where this sender puts it.
-    SignatureMissing,
-    /// There is something, but no signature of this sender's form.
-    SignatureMalformed,
-    /// There is no timestamp, or it cannot be read.
-    TimestampMissing,
-    /// A part that the sender signs is absent.
-    ContentMissing,
-    /// A credential is not the one expected.
-    CheckFailed,
-    /// No live secret makes the signature: another secret, or content that was changed.
-    SignatureMismatch,
-    /// The signature is right but older or newer than the tolerance.
-    TimestampOutsideTolerance,
-}
-
-impl Cause {
-    /// All causes.
-    pub const ALL: &'static [Cause] = &[
-        Self::SecretMissing,
-        Self::SignatureMissing,
-        Self::SignatureMalformed,
-        Self::TimestampMissing,
-        Self::ContentMissing,
-        Self::CheckFailed,
-        Self::SignatureMismatch,
-        Self::TimestampOutsideTolerance,
-    ];
-
-    /// The cause as a metric label.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::SecretMissing => "secret_missing",
-            Self::SignatureMissing => "signature_missing",
-            Self::SignatureMalformed => "signature_malformed",
-            Self::TimestampMissing => "timestamp_missing",
-            Self::ContentMissing => "content_missing",
-            Self::CheckFailed => "check_failed",
-            Self::SignatureMismatch => "signature_mismatch",
-            Self::TimestampOutsideTolerance => "timestamp_outside_tolerance",
-        }
-    }
-}
-
-/// A sentence for the operator: what failed and where to look.
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::SecretMissing => {
-                "the source has no usable secret: set it, in the provider's form"
-            }
-            Self::SignatureMissing => "the delivery carries no signature where this sender puts it",
-            Self::SignatureMalformed => "what the delivery carries is no signature of this sender",
-            Self::TimestampMissing => "the delivery carries no readable timestamp",
-            Self::ContentMissing => "the delivery lacks a part that this sender signs",
-            Self::CheckFailed => "a credential in the delivery is not the one expected",
-            Self::SignatureMismatch => {
-                "no secret of the source makes this signature: wrong secret \
-                                        or changed content"
-            }
-            Self::TimestampOutsideTolerance => {
-                "the delivery was signed too long ago, or a clock \
-                                                is wrong"
-            }
-        })
+    /// What was fetched from a URL: a set of keys, a certificate. See [`Scheme::documents`].
+    fn document(&self, _url: &str) -> Option<Bytes> {
+        None
     }
 }
 
@@ -159,13 +99,25 @@ pub struct Verified {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {
     /// A question of the sender: answer it, store nothing.
-    Handshake(Response),
+    Handshake {
+        /// The answer.
+        response: Response,
+        /// What is to be done first; where it fails, the answer must not be given.
+        action: Option<Action>,
+    },
     /// Something happened.
     Event {
         /// Which secret matched.
         verified: Verified,
         /// What the delivery says about the event.
         facts: Facts,
+    },
+    /// Several things happened; or none, where the sender says so with an empty list.
+    Batch {
+        /// Which secret matched.
+        verified: Verified,
+        /// Each element as it stands in the body, and what is said about it.
+        elements: Vec<(Bytes, Facts)>,
     },
 }
 
@@ -189,26 +141,27 @@ pub struct Scheme {
     event: Locations,
     handshakes: Vec<Handshake>,
     acknowledgement: Option<Acknowledgement>,
-    secrets: Vec<String>,
-    pointers: Vec<Pointer>,
+    quiet: bool,
+    names: Names,
 }
 
 impl Scheme {
     /// The catalogue's entry of this name.
     #[must_use]
     pub fn provider(name: &str) -> Option<&'static Scheme> {
-        catalogue::embedded()
-            .iter()
-            .find(|scheme| scheme.name.as_deref() == Some(name))
+        catalogue::embedded().get(name).map(|entry| &entry.scheme)
+    }
+
+    /// What the catalogue tells people about the sender of this name.
+    #[must_use]
+    pub fn about(name: &str) -> Option<&'static About> {
+        catalogue::embedded().get(name).map(|entry| &entry.about)
     }
 
     /// Names in the catalogue, in its order.
     #[must_use]
     pub fn providers() -> Vec<&'static str> {
-        let schemes = catalogue::embedded().iter();
-        schemes
-            .filter_map(|scheme| scheme.name.as_deref())
-            .collect()
+        catalogue::embedded().names()
     }
 
     /// Reads a catalogue: the embedded one's form, for entries of the user's own.
@@ -222,7 +175,7 @@ impl Scheme {
     /// Compiles the parts of a source; None where a fault was noted at one of the places.
     #[must_use]
     pub fn compile(parts: &Parts<'_>) -> Option<Scheme> {
-        compile::scheme(parts, Vec::new())
+        compile::scheme(parts, Names::default())
     }
 
     /// Takes every delivery as genuine: for a source that says `verify: none`, and nothing else.
@@ -234,8 +187,8 @@ impl Scheme {
             event: Locations::default(),
             handshakes: Vec::new(),
             acknowledgement: None,
-            secrets: Vec::new(),
-            pointers: Vec::new(),
+            quiet: false,
+            names: Names::default(),
         }
     }
 
@@ -243,9 +196,11 @@ impl Scheme {
     /// fault was noted.
     #[must_use]
     pub fn with_event(mut self, place: &Place<'_>) -> Option<Scheme> {
-        let mut names = self.names();
-        self.event = Locations::read(place, &mut names)?;
-        self.pointers = names.pointers;
+        let batch = std::mem::take(&mut self.event.batch);
+        self.event = Locations::read(place, &mut self.names)?;
+        if self.event.batch.is_empty() {
+            self.event.batch = batch;
+        }
         Some(self)
     }
 
@@ -253,9 +208,7 @@ impl Scheme {
     /// None where a fault was noted.
     #[must_use]
     pub fn with_attributes(mut self, place: &Place<'_>) -> Option<Scheme> {
-        let mut names = self.names();
-        self.event.map(place, &mut names)?;
-        self.pointers = names.pointers;
+        self.event.map(place, &mut self.names)?;
         Some(self)
     }
 
@@ -265,10 +218,23 @@ impl Scheme {
         self.name.as_deref()
     }
 
+    /// The same scheme with another tolerance for all of its timestamps.
+    #[must_use]
+    pub fn with_tolerance(mut self, tolerance: Duration) -> Scheme {
+        self.tree.set_tolerance(tolerance);
+        self
+    }
+
     /// Secret names this scheme uses (the first is the one a single `secret:` means).
     #[must_use]
     pub fn secret_names(&self) -> &[String] {
-        &self.secrets
+        &self.names.secrets
+    }
+
+    /// Names of the settings that are no secrets, such as the audience of a token.
+    #[must_use]
+    pub fn parameter_names(&self) -> &[String] {
+        &self.names.parameters
     }
 
     /// Whether deliveries are checked at all; false only for [`Scheme::unverified`].
@@ -277,29 +243,91 @@ impl Scheme {
         !matches!(self.tree, Tree::Unverified)
     }
 
+    /// Whether the sender wants refusals without a body.
+    #[must_use]
+    pub const fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Whether anything must be fetched to verify, see [`Scheme::documents`].
+    #[must_use]
+    pub fn needs_documents(&self) -> bool {
+        self.tree.needs_documents()
+    }
+
+    /// The URLs of what this delivery is verified with: sets of keys, certificates. Only such as
+    /// the document allows; whoever calls fetches them and gives them in [`Keys::document`].
+    #[must_use]
+    pub fn documents(&self, delivery: &Delivery<'_>, keys: &dyn Keys) -> Vec<String> {
+        let mut urls = Vec::new();
+        let view = View::new(delivery, &self.names.pointers);
+        self.tree.documents(self.evidence(&view, keys), &mut urls);
+        urls.sort_unstable();
+        urls.dedup();
+        urls
+    }
+
     /// Verifies a delivery and says what it is; its body is scanned at most once.
     ///
     /// # Errors
     /// The check that failed. Handshakes that are declared as unsigned are answered unverified.
     pub fn receive(&self, delivery: &Delivery<'_>, keys: &dyn Keys) -> Result<Received, Cause> {
-        let view = View::new(delivery, &self.pointers);
-        let unsigned = self
-            .handshakes
-            .iter()
-            .filter(|handshake| !handshake.verified);
-        if let Some(response) = unsigned.filter_map(|one| one.answer(&view)).next() {
-            return Ok(Received::Handshake(response));
+        let view = View::new(delivery, &self.names.pointers);
+        if let Some(handshake) = self.answer(&view, keys, false)? {
+            return Ok(handshake);
         }
-        let verified = self.tree.verify(&view, keys)?;
-        let signed = self
-            .handshakes
-            .iter()
-            .filter(|handshake| handshake.verified);
-        if let Some(response) = signed.filter_map(|one| one.answer(&view)).next() {
-            return Ok(Received::Handshake(response));
+        let proof = self.tree.verify(self.evidence(&view, keys))?;
+        if let Some(handshake) = self.answer(&view, keys, true)? {
+            return Ok(handshake);
         }
-        let facts = self.event.facts(&view);
-        Ok(Received::Event { verified, facts })
+        Ok(self.happened(&view, proof))
+    }
+
+    fn answer(
+        &self,
+        view: &View<'_>,
+        keys: &dyn Keys,
+        verified: bool,
+    ) -> Result<Option<Received>, Cause> {
+        let handshakes = self.handshakes.iter();
+        let mut asked = handshakes.filter(|one| one.verified == verified);
+        let answer = asked.find_map(|one| one.answer(view, keys)).transpose()?;
+        Ok(answer.map(|(response, action)| Received::Handshake { response, action }))
+    }
+
+    fn happened(&self, view: &View<'_>, proof: Proof) -> Received {
+        let Proof { verified, claims } = proof;
+        let scope = Scope {
+            claims: claims.as_ref(),
+            ..Scope::NONE
+        };
+        let body = view.delivery.body;
+        let mut batches = self.event.batch.iter();
+        let items = batches.find_map(|batch| batch.items(body, &self.names.items));
+        let Some(items) = items else {
+            let facts = self.event.facts(view, &scope);
+            return Received::Event { verified, facts };
+        };
+        let elements = items.into_iter().map(|item| {
+            let scope = Scope {
+                item: Some(&item),
+                ..scope
+            };
+            (
+                body.slice_ref(item.raw.as_bytes()),
+                self.event.facts(view, &scope),
+            )
+        });
+        let elements = elements.collect();
+        Received::Batch { verified, elements }
+    }
+
+    const fn evidence<'a>(&'a self, view: &'a View<'a>, keys: &'a dyn Keys) -> Evidence<'a> {
+        Evidence {
+            view,
+            keys,
+            items: self.names.items.as_slice(),
+        }
     }
 
     /// Verifies a delivery.
@@ -307,22 +335,17 @@ impl Scheme {
     /// # Errors
     /// The check that failed.
     pub fn verify(&self, delivery: &Delivery<'_>, keys: &dyn Keys) -> Result<Verified, Cause> {
-        self.tree.verify(&View::new(delivery, &self.pointers), keys)
+        let view = View::new(delivery, &self.names.pointers);
+        let proof = self.tree.verify(self.evidence(&view, keys));
+        proof.map(|proof| proof.verified)
     }
 
-    /// Event id, dedupe id, type and so on, as the catalogue or the source locates them.
+    /// Event id, dedupe id, type and so on, as the catalogue or the source locates them; without
+    /// what a token claims.
     #[must_use]
     pub fn facts(&self, delivery: &Delivery<'_>) -> Facts {
-        self.event.facts(&View::new(delivery, &self.pointers))
-    }
-
-    /// The answer, where the delivery is a handshake; verifies nothing, see [`Scheme::receive`].
-    #[must_use]
-    pub fn handshake(&self, delivery: &Delivery<'_>) -> Option<Response> {
-        let view = View::new(delivery, &self.pointers);
-        self.handshakes
-            .iter()
-            .find_map(|handshake| handshake.answer(&view))
+        let view = View::new(delivery, &self.names.pointers);
+        self.event.facts(&view, &Scope::NONE)
     }
 
     /// The literal answer the sender wants once its events are committed, where it wants one.
@@ -348,6 +371,14 @@ impl Scheme {
         headers
     }
 
+    /// Headers that carry signatures, which are of no use once verified.
+    #[must_use]
+    pub fn signature_headers(&self) -> Vec<HeaderName> {
+        let mut headers = Vec::new();
+        self.tree.signatures(&mut headers);
+        headers
+    }
+
     /// The headers that make a delivery genuine: signature, timestamp and id, in addition to the
     /// ones it has. Signs with the newest secret and at `delivery.now`.
     ///
@@ -355,13 +386,6 @@ impl Scheme {
     /// Why this scheme or delivery cannot be signed.
     pub fn sign(&self, delivery: &Delivery<'_>, keys: &dyn Keys) -> Result<HeaderMap, SignError> {
         let signed = self.tree.signing().ok_or(SignError::Unsupported)?;
-        sign::headers(signed, &self.event, &self.pointers, (delivery, keys))
-    }
-
-    fn names(&mut self) -> Names {
-        Names {
-            pointers: std::mem::take(&mut self.pointers),
-            secrets: Vec::new(),
-        }
+        sign::headers(signed, &self.event, &self.names.pointers, (delivery, keys))
     }
 }

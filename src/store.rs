@@ -10,6 +10,7 @@ mod claim;
 mod connect;
 mod exchange;
 mod fire;
+mod gathered;
 mod link;
 mod listening;
 mod load;
@@ -26,15 +27,20 @@ pub mod partitions;
 pub mod plans;
 
 pub mod api_keys;
+pub mod batches;
 pub mod checkpoints;
 pub mod deployments;
 pub mod destinations;
 pub mod events;
+pub mod gates;
 pub mod ledger;
+pub mod rejections;
 pub mod revision;
 pub mod runs;
+pub mod schedules;
 pub mod secrets;
 pub mod sources;
+pub mod timetables;
 pub mod tokens;
 pub mod workflows;
 
@@ -49,6 +55,7 @@ use crate::id::Id;
 
 pub use self::connect::Store;
 pub use self::exchange::{Exchange, Filter};
+pub use self::gathered::{Gathered, Gathering, Group};
 pub use self::link::Link;
 pub use self::listening::Listened;
 pub use self::mail::{Delivered, Letter, Mail, MailKind, NewMail};
@@ -192,6 +199,8 @@ pub struct Routing {
     /// Events and the runs they are addressed to. One that has ended, or is unknown, gets nothing:
     /// such an event has its reason in `ignored` as well.
     pub addressed: Vec<(Id, Id)>,
+    /// Events that workflows gather: the event, the group, and the filters it has passed.
+    pub gathered: Vec<(Id, Group, u64)>,
 }
 
 /// What routing a batch of events did.

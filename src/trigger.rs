@@ -7,19 +7,28 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use crate::event::Event;
+use crate::event::{Event, is_caused_by, is_lifecycle};
 use crate::expression::Value;
+use crate::id::Id;
 use crate::workflow::Definition;
-use crate::workflow::definition::{AttributeFilter, EventFilter, Read, Schedule};
+use crate::workflow::definition::{EventFilter, Read, Schedule, Strategy};
 
 mod envelope;
 mod filter;
+pub mod gate;
+mod gather;
 mod index;
+mod listeners;
+pub mod timetable;
 
-pub use envelope::envelope;
+pub use envelope::{envelope, raw, received_at};
+pub use filter::{Candidate, Verdict};
+pub use gather::{Complete, complete};
+pub use listeners::{Filter, Listeners, key};
 
-use filter::{Candidate, Verdict};
-use index::Index;
+use envelope::attribute;
+use filter::ReceivedAt;
+use index::Filters;
 
 /// Most characters of an event's type that a sentence repeats; the sender chose it.
 const TYPE_CHARS_SHOWN: usize = 200;
@@ -28,16 +37,9 @@ const TYPE_CHARS_SHOWN: usize = 200;
 #[derive(Default)]
 pub struct Triggers {
     deployments: Vec<Deployment>,
-    /// By `type` and `source`, where a filter names both.
-    by_both: Index,
-    /// By `type` alone, where a filter names no source.
-    by_type: Index,
-    /// By `source` alone, where a filter names no type.
-    by_source: Index,
-    /// Filters that name neither in a way that can be looked up.
-    others: Vec<usize>,
-    /// All filters that name a type, to explain why none of them matched.
-    near: Index,
+    /// Which filter of which deployment.
+    filters: Vec<(usize, usize)>,
+    index: Filters,
 }
 
 struct Deployment {
@@ -46,11 +48,15 @@ struct Deployment {
 }
 
 impl Deployment {
-    fn filter(&self) -> Option<&EventFilter> {
-        let Some(Schedule::On { filter, .. }) = &self.definition.schedule else {
+    fn strategy(&self) -> Option<&Strategy> {
+        let Some(Schedule::On { events, .. }) = &self.definition.schedule else {
             return None;
         };
-        Some(filter)
+        Some(events)
+    }
+
+    fn filter(&self, number: usize) -> Option<&EventFilter> {
+        self.strategy()?.all_filters().nth(number)
     }
 }
 
@@ -59,10 +65,23 @@ pub struct Matched {
     /// Ids of the workflows (`workflows.id`) to start, with their definitions, in the order in
     /// which the deployments were given.
     pub starts: Vec<(i32, Arc<Definition>)>,
+    /// Workflows that start when more has come.
+    pub gathers: Vec<Gathers>,
     /// Where nothing matched: a sentence that says why. It quotes no data.
     pub ignored: Option<String>,
     /// How many filters could not be evaluated; each counts as "no match".
     pub filter_errors: usize,
+}
+
+/// A workflow that starts when more has come, and what an event has to do with it.
+#[derive(Clone, Debug)]
+pub struct Gathers {
+    /// The row of `workflows`.
+    pub workflow_id: i32,
+    /// The events that belong together have the same one.
+    pub group: Id,
+    /// The filters it has passed, one bit for each.
+    pub filters: u64,
 }
 
 impl Triggers {
@@ -73,6 +92,18 @@ impl Triggers {
             triggers.add(Deployment { id, definition });
         }
         triggers
+    }
+
+    /// Whether a workflow may want events of the lifecycle of runs.
+    #[must_use]
+    pub const fn hears_lifecycle(&self) -> bool {
+        self.index.hear_lifecycle()
+    }
+
+    /// Whether a workflow may want this event, as far as type and source say.
+    #[must_use]
+    pub fn may_want(&self, event: &Event) -> bool {
+        !self.index.find(event).is_empty()
     }
 
     /// How many deployments listen for events.
@@ -88,19 +119,12 @@ impl Triggers {
     }
 
     fn add(&mut self, deployment: Deployment) {
-        let Some(filter) = deployment.filter() else {
+        let Some(strategy) = deployment.strategy() else {
             return;
         };
-        let at = self.deployments.len();
-        let (kind, source) = (indexed(filter, "type"), indexed(filter, "source"));
-        match (kind, source) {
-            (Some(kind), Some(source)) => self.by_both.insert(&both(kind, source), at),
-            (Some(kind), None) => self.by_type.insert(kind, at),
-            (None, Some(source)) => self.by_source.insert(source, at),
-            (None, None) => self.others.push(at),
-        }
-        if let Some(kind) = kind {
-            self.near.insert(kind, at);
+        for (number, filter) in strategy.all_filters().enumerate() {
+            self.index.insert(filter, self.filters.len());
+            self.filters.push((self.deployments.len(), number));
         }
         self.deployments.push(deployment);
     }
@@ -113,81 +137,116 @@ impl Triggers {
             make: envelope,
             made: OnceCell::new(),
         };
+        let scope = ReceivedAt(received_at(event));
+        // There is no run yet: its variables are null.
         let candidate = Candidate {
-            event,
+            attribute: &|name| attribute(event, name),
             envelope: &|| envelope.get(),
+            scope: &scope,
+            is_run: true,
         };
-        let mut found = self.others.clone();
-        self.by_both
-            .find(&both(&event.kind, &event.source), &mut found);
-        self.by_type.find(&event.kind, &mut found);
-        self.by_source.find(&event.source, &mut found);
-        found.sort_unstable();
-        found.dedup();
         let mut matched = Matched {
             starts: Vec::new(),
+            gathers: Vec::new(),
             ignored: None,
             filter_errors: 0,
         };
         let mut refused = None;
-        for at in found {
-            let deployment = &self.deployments[at];
-            let Some(filter) = deployment.filter() else {
+        let mut circle = false;
+        for at in self.index.find(event) {
+            let (place, number) = self.filters[at];
+            let deployment = &self.deployments[place];
+            let (Some(strategy), Some(filter)) = (deployment.strategy(), deployment.filter(number))
+            else {
                 continue;
             };
-            match candidate.judge(filter) {
-                Verdict::Matches => {
+            let document = &deployment.definition.document;
+            if is_lifecycle(&event.kind) && is_caused_by(event, &document.namespace, &document.name)
+            {
+                circle = true;
+                continue;
+            }
+            let verdict = match candidate.judge(filter) {
+                Verdict::Matches => gather::expected(&candidate, filter),
+                verdict => Err(verdict),
+            };
+            match verdict {
+                Ok(values) if gather::gathers(strategy) => {
+                    gather::add(&mut matched.gathers, (deployment.id, number), &values);
+                }
+                // Of several filters that match, one starts the run.
+                Ok(_)
+                    if matched
+                        .starts
+                        .last()
+                        .is_some_and(|(id, _)| *id == deployment.id) => {}
+                Ok(_) => {
                     let definition = Arc::clone(&deployment.definition);
                     matched.starts.push((deployment.id, definition));
                 }
-                verdict => {
+                Err(verdict) => {
                     matched.filter_errors += usize::from(matches!(verdict, Verdict::Error(_)));
                     refused.get_or_insert((at, verdict));
                 }
             }
         }
-        if matched.starts.is_empty() {
-            matched.ignored = Some(self.explain(&candidate, refused));
+        if matched.starts.is_empty() && matched.gathers.is_empty() {
+            matched.ignored = Some(if circle {
+                "it tells of a run that began with an event of the same workflow: a circle".into()
+            } else {
+                self.explain(&candidate, event, refused)
+            });
         }
         matched
     }
 
-    fn explain(&self, candidate: &Candidate<'_>, refused: Option<(usize, Verdict)>) -> String {
-        let kind = &candidate.event.kind;
+    fn explain(
+        &self,
+        candidate: &Candidate<'_>,
+        event: &Event,
+        refused: Option<(usize, Verdict)>,
+    ) -> String {
         let (at, verdict) = match refused {
             // A filter that wants another type says nothing about this one.
             Some((at, verdict)) if !verdict.is_about("type") => (at, verdict),
             _ => {
-                let mut near = Vec::new();
-                self.near.find(kind, &mut near);
-                let refusal = near.first().and_then(|at| {
-                    let filter = self.deployments[*at].filter()?;
-                    Some((*at, candidate.judge(filter)))
+                let refusal = self.index.near(event).and_then(|at| {
+                    let (place, number) = self.filters[at];
+                    let filter = self.deployments[place].filter(number)?;
+                    Some((at, candidate.judge(filter)))
                 });
                 let Some(refusal) = refusal else {
-                    let kind: String = kind.chars().take(TYPE_CHARS_SHOWN).collect();
+                    let kind: String = event.kind.chars().take(TYPE_CHARS_SHOWN).collect();
                     return format!("no active workflow listens for type {kind}");
                 };
                 refusal
             }
         };
-        let document = &self.deployments[at].definition.document;
+        let document = &self.deployments[self.filters[at].0].definition.document;
         let (namespace, name, version) = (&document.namespace, &document.name, &document.version);
         format!("the filter of {namespace}/{name} ({version}) said no: {verdict}")
     }
 }
 
-/// The input of a run that an event starts: a list with the event, or with its data where the
-/// definition says `schedule.read: data`.
+/// The input of a run that an event starts: a list with the event, or with what of it the
+/// definition says in `schedule.read`.
 #[must_use]
-pub fn input(definition: &Definition, envelope: Value) -> Value {
-    let item = match definition.schedule {
-        Some(Schedule::On {
-            read: Read::Data, ..
-        }) => envelope.get("data").unwrap_or_default(),
-        _ => envelope,
+pub fn input(definition: &Definition, event: &Event) -> Value {
+    let read = match definition.schedule {
+        Some(Schedule::On { read, .. }) => read,
+        _ => Read::Envelope,
     };
-    Value::array(vec![item])
+    Value::array(vec![read_as(read, event)])
+}
+
+/// What of an event a run gets.
+#[must_use]
+pub fn read_as(read: Read, event: &Event) -> Value {
+    match read {
+        Read::Envelope => envelope(event),
+        Read::Data => envelope(event).get("data").unwrap_or_default(),
+        Read::Raw => raw(event),
+    }
 }
 
 /// The event's data form, made at most once.
@@ -200,23 +259,4 @@ impl Lazy<'_> {
     fn get(&self) -> Value {
         self.made.get_or_init(|| (self.make)()).clone()
     }
-}
-
-/// What an attribute must be, where an index can look it up.
-fn indexed<'a>(filter: &'a EventFilter, name: &str) -> Option<&'a str> {
-    filter
-        .with
-        .iter()
-        .find_map(|(attribute, wanted)| match wanted {
-            AttributeFilter::Text { literal, pattern } if attribute == name => {
-                let simple = pattern.is_none() || index::only_dots(literal);
-                simple.then_some(literal.as_str())
-            }
-            _ => None,
-        })
-}
-
-/// Two attributes as one key; no dot stands for a line feed, and what is found is judged again.
-fn both(kind: &str, source: &str) -> String {
-    format!("{kind}\n{source}")
 }

@@ -5,7 +5,11 @@
 //! deployed can never refuse a delivery. Only bad deliveries get a 4xx; whatever is our fault is a
 //! 503 that asks the sender to come again (RELIABILITY A7).
 
+pub mod admission;
+pub mod cloudevents;
 pub mod counters;
+pub mod documents;
+pub mod rejected;
 pub mod source;
 
 use std::sync::Arc;
@@ -16,19 +20,31 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::fault_point;
-use crate::id::Id;
 use crate::problem::Problem;
-use crate::signature::{Delivery, Scheme};
+use crate::signature::{Action, Cause, Delivery, Scheme};
+use crate::store::NewEvent;
 use crate::worker::{Appender, Unavailable};
 
+pub use admission::{Admission, Admitted};
 pub use counters::{Counters, Rejection};
-pub use source::{Admission, Source, Sources};
+pub use documents::Documents;
+pub use rejected::Rejected;
+pub use source::{Source, Sources};
+
+/// Events of one batch that wait for their commit at once. They go in in order.
+const BATCH_IN_FLIGHT_MAX: usize = 128;
+
+/// Keeps a secret that a sender has sent, under a name in the database that has no secret yet.
+/// Whether it is kept.
+pub type Capture = dyn Fn(String, String) -> BoxFuture<'static, bool> + Send + Sync;
 
 /// Settings of the door.
 #[derive(Clone, Debug, Deserialize)]
@@ -49,6 +65,12 @@ pub struct Door {
     pub appender: Appender,
     /// What was received and what became of it.
     pub counters: Arc<Counters>,
+    /// What senders publish.
+    pub documents: Arc<Documents>,
+    /// Where refused deliveries are kept.
+    pub rejected: Arc<Rejected>,
+    /// Where a secret goes that a sender sends.
+    pub capture: Arc<Capture>,
     /// Limits.
     pub config: Config,
 }
@@ -57,6 +79,10 @@ pub struct Door {
 pub fn router(door: Door) -> Router {
     Router::new()
         .route("/hooks/{source}", axum::routing::any(receive))
+        .route(
+            "/hooks/{source}/{*below}",
+            axum::routing::any(receive_below),
+        )
         .with_state(door)
 }
 
@@ -73,36 +99,42 @@ async fn receive(
     Path(name): Path<String>,
     request: Request<Body>,
 ) -> Response {
+    received(&door, &name, request).await
+}
+
+/// Some senders append to the URL they are given (Atlassian's lifecycle callbacks).
+async fn receive_below(
+    State(door): State<Door>,
+    Path((name, _below)): Path<(String, String)>,
+    request: Request<Body>,
+) -> Response {
+    received(&door, &name, request).await
+}
+
+async fn received(door: &Door, name: &str, request: Request<Body>) -> Response {
     let received_at = Instant::now();
-    let source = door.sources.get(&name);
+    let source = door.sources.get(name);
     let label = source
         .as_ref()
         .map_or("unknown", |source| source.name.as_str())
         .to_owned();
     door.counters.received(&label);
-    let taken = take(&door, source, request).await;
+    let quiet = source.as_ref().is_some_and(|source| source.is_quiet());
+    let taken = take(door, source, request).await;
     match taken {
-        Ok(Taken::Stored {
-            id,
-            duplicate,
-            answer,
-        }) => {
+        Ok(Taken::Stored { answer, duplicate }) => {
             door.counters
                 .stored(&label, duplicate, received_at.elapsed());
-            if let Some(answer) = answer {
-                return answer;
-            }
-            let body = format!("{{\"id\":\"{id}\"}}");
-            (
-                StatusCode::OK,
-                [(header::CONTENT_TYPE, "application/json")],
-                body,
-            )
-                .into_response()
+            answer
         }
         Ok(Taken::Answered(response)) => {
             door.counters.answered(&label);
             response
+        }
+        Err(Refusal::Rejected(Rejection::Signature(Cause::KeyUnavailable))) => {
+            // Ours to repair: a 4xx would make the sender give up.
+            door.counters.unavailable(&label);
+            unavailable_response(Unavailable { retry_after_s: 30 })
         }
         Err(Refusal::Rejected(rejection)) => {
             door.counters.rejected(&label, rejection);
@@ -111,7 +143,7 @@ async fn receive(
                 { source.name = label, cause = rejection.label() },
                 "delivery rejected"
             );
-            reject(rejection)
+            reject(rejection, quiet)
         }
         Err(Refusal::Unavailable(unavailable)) => {
             door.counters.unavailable(&label);
@@ -122,12 +154,13 @@ async fn receive(
 
 /// What became of a good delivery.
 enum Taken {
+    /// Its events are in the log.
     Stored {
-        id: Id,
+        answer: Response,
+        /// All of them were there before.
         duplicate: bool,
-        answer: Option<Response>,
     },
-    /// A handshake, answered at once; nothing is stored.
+    /// A handshake, or nothing happened: answered at once, nothing is stored.
     Answered(Response),
 }
 
@@ -150,10 +183,13 @@ async fn take(
         .uri
         .path_and_query()
         .map_or("/", http::uri::PathAndQuery::as_str);
+    let url = source
+        .as_ref()
+        .and_then(|source| source.public_url(path_and_query));
     let delivery = Delivery {
         method: &parts.method,
         path_and_query,
-        url: source.as_ref().and_then(|source| source.url.as_deref()),
+        url: url.as_deref(),
         headers: &parts.headers,
         body: &body,
         now: jiff::Timestamp::now().as_second(),
@@ -162,23 +198,111 @@ async fn take(
         pretend(&delivery);
         return Err(Refusal::Rejected(Rejection::UnknownSource));
     };
-    let new = match source.admit(&delivery).map_err(Refusal::Rejected)? {
-        source::Admitted::Event(new) => new,
-        source::Admitted::Handshake(response) => return Ok(Taken::Answered(response)),
-    };
-    fault_point::pass("verified");
-    let receipt = door
-        .appender
-        .append(*new)
-        .await
-        .map_err(Refusal::Unavailable)?;
-    fault_point::pass("stored");
-    let answer = source.acknowledgement();
-    Ok(Taken::Stored {
-        id: receipt.id,
-        duplicate: receipt.duplicate,
-        answer,
-    })
+    let gate = source.gate(&delivery);
+    gate.map_err(Refusal::Rejected)?;
+    let admitted = admit(door, source, &delivery).await;
+    if let Err(Rejection::Signature(cause)) = &admitted
+        && *cause != Cause::KeyUnavailable
+    {
+        door.rejected.keep(&source.name, *cause, &delivery);
+    }
+    match admitted.map_err(Refusal::Rejected)? {
+        Admitted::Event(new) => {
+            fault_point::pass("verified");
+            let receipt = door
+                .appender
+                .append(*new)
+                .await
+                .map_err(Refusal::Unavailable)?;
+            fault_point::pass("stored");
+            let answer = source.acknowledgement().unwrap_or_else(|| {
+                let body = format!("{{\"id\":\"{}\"}}", receipt.id);
+                ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+            });
+            let duplicate = receipt.duplicate;
+            Ok(Taken::Stored { answer, duplicate })
+        }
+        Admitted::Batch(events) => batch(door, source, events).await,
+        Admitted::Handshake(response, action) => {
+            act(door, source, action).await?;
+            Ok(Taken::Answered(response))
+        }
+    }
+}
+
+/// Decides, with what is published fetched where the source needs any; once more with newer keys
+/// where the one that signed is not among those known.
+async fn admit(
+    door: &Door,
+    source: &Admission,
+    delivery: &Delivery<'_>,
+) -> Result<Admitted, Rejection> {
+    let needed = source.needed(delivery);
+    if needed.is_empty() {
+        return source.admit(delivery, &Vec::new());
+    }
+    let documents = door.documents.get(&needed, false).await;
+    match source.admit(delivery, &documents) {
+        Err(Rejection::Signature(Cause::KeyUnknown)) => {
+            let documents = door.documents.get(&needed, true).await;
+            source.admit(delivery, &documents)
+        }
+        decided => decided,
+    }
+}
+
+/// Appends the events of one delivery, and answers when all are committed. Where some cannot be,
+/// the sender is asked to come again, and those that are in the log count as duplicates then.
+async fn batch(door: &Door, source: &Admission, events: Vec<NewEvent>) -> Result<Taken, Refusal> {
+    let count = events.len();
+    let appends = events.into_iter().map(|new| door.appender.append(new));
+    let receipts = futures_util::stream::iter(appends).buffered(BATCH_IN_FLIGHT_MAX);
+    let receipts: Vec<_> = receipts.collect().await;
+    let receipts = receipts.into_iter().collect::<Result<Vec<_>, _>>();
+    let receipts = receipts.map_err(Refusal::Unavailable)?;
+    let duplicate = receipts.iter().all(|receipt| receipt.duplicate);
+    let answer = source.acknowledgement().unwrap_or_else(|| {
+        let first = receipts.first().map(|receipt| receipt.id.to_string());
+        let body = serde_json::json!({ "id": first, "events": count }).to_string();
+        ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+    });
+    if count == 0 {
+        return Ok(Taken::Answered(answer));
+    }
+    Ok(Taken::Stored { answer, duplicate })
+}
+
+/// Does what a handshake asks for; where that fails, the sender is to ask again.
+async fn act(door: &Door, source: &Admission, action: Option<Action>) -> Result<(), Refusal> {
+    let failed = Refusal::Unavailable(Unavailable { retry_after_s: 30 });
+    match action {
+        None => Ok(()),
+        Some(Action::Store { name, value }) => {
+            let Some(secret) = source.capture_name(&name) else {
+                return Err(failed);
+            };
+            let kept = (door.capture)(secret.to_owned(), value).await;
+            if kept {
+                tracing::info!(
+                    target: "hookwright::webhook",
+                    { source.name = source.name, secret.name = secret },
+                    "the sender's secret was captured; end the source's `registration`"
+                );
+            }
+            kept.then_some(()).ok_or(failed)
+        }
+        Some(Action::Confirm { url }) => {
+            let confirmed = door.documents.confirm(&url).await;
+            confirmed.map_err(|error| {
+                tracing::warn!(
+                    target: "hookwright::webhook",
+                    { source.name = source.name, error = %error },
+                    "a subscription could not be confirmed"
+                );
+                failed
+            })
+        }
+    }
 }
 
 /// Reads the body as it is, within the limits of size and time.
@@ -213,7 +337,7 @@ fn pretend(delivery: &Delivery<'_>) {
     }
 }
 
-fn reject(rejection: Rejection) -> Response {
+fn reject(rejection: Rejection, quiet: bool) -> Response {
     let (status, detail) = match rejection {
         Rejection::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
         Rejection::BodyTimeout => (
@@ -225,12 +349,23 @@ fn reject(rejection: Rejection) -> Response {
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "send the body without Content-Encoding",
         ),
+        Rejection::Method => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            "the source takes no such method",
+        ),
+        Rejection::ContentType => (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "the source takes no such media type",
+        ),
         // One answer for all: a stranger learns nothing of what exists or how close he came.
-        Rejection::UnknownSource | Rejection::Signature(_) => (
+        Rejection::UnknownSource | Rejection::PathToken | Rejection::Signature(_) => (
             StatusCode::UNAUTHORIZED,
             "the delivery could not be verified",
         ),
     };
+    if quiet && status == StatusCode::UNAUTHORIZED {
+        return status.into_response();
+    }
     let mut response = Problem::http(status, detail).into_response();
     if matches!(rejection, Rejection::BodyTimeout | Rejection::BodyTooLarge) {
         // What is left of the body is not read.

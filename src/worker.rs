@@ -1,22 +1,29 @@
-//! The loops: append, route, claim, execute, settle, mail, timers, sweep, heartbeat.
+//! The loops: append, schedule, route, claim, execute, settle, mail, timers, sweep, heartbeat.
 //!
 //! Each loop owns its connection and repeats one stage on batches; none ever ends on an error.
 //! First start, restart and second node are one code path: whatever is in the tables is taken up.
 
 pub mod append;
+pub mod batch;
 pub mod checkpoint;
 pub mod claim;
 pub mod command;
 pub mod definitions;
 pub mod endings;
 pub mod execute;
+pub mod exchange;
 pub mod family;
 pub mod flight;
+pub mod gate;
+pub mod gather;
+pub mod lifecycle;
+pub mod listening;
 pub mod mail;
 pub mod metrics;
 pub mod origin;
 pub mod report;
 pub mod route;
+pub mod schedule;
 pub mod session;
 pub mod settle;
 mod spacing;
@@ -24,7 +31,7 @@ pub mod sweep;
 pub mod timers;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +57,9 @@ const APPEND_LANE: usize = 0;
 const ROUTE_LANE: usize = 100;
 const SETTLE_LANE: usize = 200;
 const SWEEP_LANE: usize = 300;
+const SCHEDULE_LANE: usize = 400;
+const BATCH_LANE: usize = 401;
+const GATHER_LANE: usize = 402;
 
 /// Settings of the loops.
 #[derive(Clone, Debug, Deserialize)]
@@ -82,6 +92,8 @@ pub struct Config {
     pub self_fence_ms: u64,
     /// Without a heartbeat for this long a node is dead to the others, in milliseconds.
     pub session_timeout_ms: u64,
+    /// Whether runs write all events of their lifecycle, wanted or not.
+    pub lifecycle_events: bool,
 }
 
 /// Which loops this node runs.
@@ -130,13 +142,17 @@ pub struct Shared {
     settler: settle::Settler,
     checkpoints: checkpoint::Checkpoints,
     timers: Arc<timers::Timers>,
+    gates: gate::Gates,
+    batches: batch::Batches,
     wake_claims: Notify,
     /// Whether ready runs wait for places: then new ones queue up behind them.
     backlog: AtomicBool,
     held: Held,
     addressees: Arc<mail::Addressees>,
-    /// The revision of the filters that runs listen with, as this node knows it.
-    listening: AtomicI64,
+    listening: listening::Listening,
+    lifecycle_events: bool,
+    /// Told when events were gathered.
+    gathered: Notify,
     tasks_max: u32,
     /// Runs that may wait in memory for one destination: a quarter of all places.
     waiting_max: usize,
@@ -214,7 +230,7 @@ impl Worker {
         let endings = Arc::new(Endings::default());
         let session = Arc::new(Session::new(Duration::from_millis(config.self_fence_ms)));
         let (appender, append_queue) = append::channel(&config, &parts.metrics);
-        let (settler, settle_queue) = settle::channel(&config);
+        let (settler, settle_queue) = settle::channel();
         let (checkpoints, checkpoint_queue) = checkpoint::channel();
         let store = parts.store.clone();
         let node = parts.node.clone();
@@ -229,11 +245,15 @@ impl Worker {
             settler,
             checkpoints,
             timers: Arc::default(),
+            gates: gate::Gates::new(parts.store.clone()),
+            batches: batch::Batches::new(parts.store),
             wake_claims: Notify::new(),
             backlog: AtomicBool::new(false),
             held: Held::default(),
             addressees: Arc::default(),
-            listening: AtomicI64::new(0),
+            listening: listening::Listening::default(),
+            lifecycle_events: config.lifecycle_events,
+            gathered: Notify::new(),
             tasks_max: parts.tasks_max,
             waiting_max: config.runs_in_flight_max.div_ceil(4),
         });
@@ -255,6 +275,13 @@ impl Worker {
         if roles.work {
             this.settle_loops(settle_queue, &router, &config);
             this.work_loops(events, &config, work);
+            let (shared, link) = (
+                Arc::clone(&this.shared),
+                this.counting("gather", GATHER_LANE),
+            );
+            let gathered = router.clone();
+            this.keep(work.spawn(async move { gather::run(shared, link.await, gathered).await }));
+            this.schedule_loops(router, work);
             let link = this.store.link("checkpoint");
             this.keep(tokio::spawn(checkpoint::run(checkpoint_queue, link)));
         }
@@ -300,6 +327,18 @@ impl Worker {
         }
     }
 
+    /// What starts runs beside events that come from outside: time, and gathered events.
+    fn schedule_loops(&self, router: mpsc::Sender<append::Appended>, work: &Handle) {
+        let (shared, events) = (Arc::clone(&self.shared), router.clone());
+        let link = self.counting("batch", BATCH_LANE);
+        self.keep(work.spawn(async move { batch::run(shared, link.await, events).await }));
+        let shared = Arc::clone(&self.shared);
+        let link = self.counting("schedule", SCHEDULE_LANE);
+        self.keep(tokio::spawn(async move {
+            schedule::run(shared, link.await, router).await
+        }));
+    }
+
     fn settle_loops(
         &self,
         queue: settle::Queue,
@@ -308,7 +347,7 @@ impl Worker {
     ) {
         let queue = Arc::new(queue);
         for number in 0..config.settle_connections {
-            let after = settle::After {
+            let after = settle::Books {
                 endings: Arc::clone(&self.endings),
                 timers: Arc::clone(&self.shared.timers),
                 metrics: Arc::clone(&self.shared.metrics),
@@ -361,6 +400,7 @@ impl Worker {
             sweep::run(swept, link.await, config).await
         }));
         self.keep(tokio::spawn(sweep::partitions(store.clone())));
+        self.keep(tokio::spawn(gate::run(Arc::clone(shared))));
     }
 
     fn keep(&self, task: JoinHandle<()>) {

@@ -7,11 +7,23 @@
 mod compile;
 pub mod definition;
 pub mod document;
+pub mod openapi;
+mod tasks;
 
 pub use definition::Definition;
 pub use document::Fault;
+pub use openapi::Documents;
 
 use document::{Faults, Place};
+
+/// Reads, checks and compiles one workflow document (YAML or JSON), without its API documents:
+/// whether the operations it calls are there is not known then.
+///
+/// # Errors
+/// As [`parse_with`].
+pub fn parse(text: &str) -> Result<Definition, Vec<Fault>> {
+    parse_with(text, &Documents::default())
+}
 
 /// Reads, checks and compiles one workflow document (YAML or JSON).
 ///
@@ -20,9 +32,9 @@ use document::{Faults, Place};
 ///
 /// # Errors
 /// The faults, each with line, column, JSON pointer, and a hint where there is one.
-pub fn parse(text: &str) -> Result<Definition, Vec<Fault>> {
+pub fn parse_with(text: &str, documents: &Documents) -> Result<Definition, Vec<Fault>> {
     let root = document::read(text).map_err(|fault| vec![fault])?;
     let faults = Faults::new();
-    let definition = compile::definition(&Place::root(&root, &faults));
+    let definition = compile::definition(&Place::root(&root, &faults), documents);
     faults.result(definition)
 }

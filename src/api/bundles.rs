@@ -9,6 +9,7 @@ use super::access::{Allowed, ChangeDestinations};
 use super::bodies::{self, Json};
 use super::definitions::plan::{self, ApplyError, Mode, Plan};
 use super::definitions::{self, File, FileFault, ReadError};
+use super::documents;
 use super::pages::Query;
 use super::routes::{About, Request, Routes};
 use super::{Error, State};
@@ -68,8 +69,10 @@ async fn apply(
         prune: query.parse("prune")?.unwrap_or(false),
     };
     let checks = state.checks;
+    let texts = files.iter().map(|file| file.text.as_str());
+    let documents = documents::of(&state.store, &state.fetch, &state.work, texts).await;
     let set = state
-        .work(move || definitions::check(files, &checks))
+        .work(move || definitions::check(files, &checks, &documents))
         .await?;
     let set = set.map_err(|error| match error {
         ReadError::Faults(faults) => invalid(faults),

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Error, State, workflows};
 use crate::store::workflows::NewWorkflow;
-use crate::workflow::Fault;
 use crate::workflow::document::{self, Node, TEXT_BYTES_MAX};
+use crate::workflow::{Documents, Fault};
 
 /// Most files in a directory of definitions.
 const FILES_MAX: usize = 10_000;
@@ -94,13 +94,17 @@ pub struct FileFault {
 impl fmt::Display for FileFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Fault {
+            pointer,
             line,
             column,
             message,
             hint,
-            ..
         } = &self.fault;
-        write!(f, "{}:{line}:{column}: {message}", self.path.display())?;
+        write!(f, "{}:{line}:{column}: ", self.path.display())?;
+        if !pointer.is_empty() {
+            write!(f, "{pointer}: ")?;
+        }
+        write!(f, "{message}")?;
         hint.as_ref().map_or(Ok(()), |hint| write!(f, " ({hint})"))
     }
 }
@@ -143,40 +147,79 @@ pub struct File {
 }
 
 /// All files of definitions below a directory, unread: every `.yaml`, `.yml` and `.json` file
-/// whose name does not start with a dot.
+/// whose name does not start with a dot, and that holds no tests.
 ///
 /// # Errors
 /// Where one cannot be read.
 pub fn files(directory: &Path) -> Result<Vec<File>, ReadError> {
-    let mut paths = Vec::new();
-    find(directory, 0, &mut paths)?;
-    paths.sort();
-    let file = |path: PathBuf| {
-        let text = text(&path)?;
-        Ok(File {
-            path: path.strip_prefix(directory).unwrap_or(&path).to_owned(),
-            text,
-        })
+    let relative = |mut file: File| {
+        file.path = match file.path.strip_prefix(directory) {
+            Ok(path) => path.to_owned(),
+            Err(_) => file.path,
+        };
+        file
     };
-    paths.into_iter().map(file).collect()
+    let paths = paths(directory, |path| is_definition(path) && !is_test(path))?;
+    let files = paths.into_iter().map(|path| file(&path).map(relative));
+    files.collect()
 }
 
-/// Reads and checks all definitions below a directory, one document in each file.
+/// The paths of all tests of workflows below a directory, in order.
+///
+/// # Errors
+/// Where a directory cannot be read.
+pub fn tests(directory: &Path) -> Result<Vec<PathBuf>, ReadError> {
+    paths(directory, |path| is_definition(path) && is_test(path))
+}
+
+/// One file, unread; its path is the one given.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn file(path: &Path) -> Result<File, ReadError> {
+    let text = text(path)?;
+    Ok(File {
+        path: path.to_owned(),
+        text,
+    })
+}
+
+/// Whether a file holds tests of a workflow: its name ends in `.test.yaml`, or `.yml`, `.json`.
+#[must_use]
+pub fn is_test(path: &Path) -> bool {
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    stem.is_some_and(|stem| stem.ends_with(".test"))
+}
+
+fn paths(directory: &Path, wanted: fn(&Path) -> bool) -> Result<Vec<PathBuf>, ReadError> {
+    let mut paths = Vec::new();
+    find(directory, 0, &mut paths)?;
+    paths.retain(|path| wanted(path));
+    paths.sort();
+    Ok(paths)
+}
+
+/// Reads and checks all definitions below a directory, one document in each file, without the API
+/// documents that its workflows name.
 ///
 /// # Errors
 /// Everything that is wrong in any of them.
 pub fn read(directory: &Path, checks: &Checks) -> Result<Vec<Defined>, ReadError> {
-    check(files(directory)?, checks)
+    check(files(directory)?, checks, &Documents::default())
 }
 
-/// Checks files as one set.
+/// Checks files as one set, with the API documents that its workflows name.
 ///
 /// # Errors
 /// Everything that is wrong in any of them.
-pub fn check(files: Vec<File>, checks: &Checks) -> Result<Vec<Defined>, ReadError> {
+pub fn check(
+    files: Vec<File>,
+    checks: &Checks,
+    documents: &Documents,
+) -> Result<Vec<Defined>, ReadError> {
     let (mut set, mut faults) = (Vec::new(), Vec::new());
     for File { path, text } in files {
-        match definition(text, checks) {
+        match definition(text, checks, documents) {
             Ok(definition) => set.push(Defined { path, definition }),
             Err(found) => {
                 let placed = |fault| FileFault {
@@ -253,11 +296,15 @@ fn text(path: &Path) -> Result<String, ReadError> {
 ///
 /// # Errors
 /// Everything wrong in it.
-pub fn definition(text: String, checks: &Checks) -> Result<Definition, Vec<Fault>> {
+pub fn definition(
+    text: String,
+    checks: &Checks,
+    documents: &Documents,
+) -> Result<Definition, Vec<Fault>> {
     let node = document::read(&text).map_err(|fault| vec![fault])?;
     let has = |name: &str| node.get(name).is_some();
     match (has("document"), has("source"), has("destination")) {
-        (true, false, false) => workflows::read(&text).map(Definition::Workflow),
+        (true, false, false) => workflows::read(&text, documents).map(Definition::Workflow),
         (false, true, false) => Ok(Definition::Source((checks.source)(&text)?, text)),
         (false, false, true) => Ok(Definition::Destination((checks.destination)(&text)?, text)),
         _ => Err(vec![unknown(&node)]),

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri, header};
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 
 use super::access::{Allowed, PublishEvents, ReadEvents};
@@ -16,9 +17,12 @@ use crate::event::{DedupeKey, Event};
 use crate::id::Id;
 use crate::store::NewEvent;
 use crate::store::events::{EventFilter, EventLine, StoredEvent};
+use crate::trigger;
 use crate::worker::origin::REPLAY_OF;
 use crate::worker::{Receipt, Unavailable};
 
+/// How many emitted events are listed where nothing is said.
+const EMITTED_DEFAULT: u16 = 1_000;
 #[derive(Serialize)]
 struct Accepted {
     id: Id,
@@ -88,11 +92,14 @@ pub fn routes(routes: Routes) -> Routes {
             problems: &[400],
         })
         .add("get /events/emitted", emitted, About {
-            summary: "List the events that workflows emitted; empty in this version",
-            query: &[],
+            summary: "List the CloudEvents that workflows emitted, oldest first",
+            query: &[
+                pages::AFTER,
+                pages::LIMIT,
+            ],
             request: None,
             answers: &[(200, Some("[Any]"))],
-            problems: &[],
+            problems: &[400],
         })
         .add("get /events/{id}", show, plain(SHOW, &[(200, Some("Event"))]))
         .add("get /events/{id}/body", body, plain(BODY, &[(200, None)]))
@@ -181,8 +188,26 @@ fn line(line: &EventLine) -> ShownLine<'_> {
     }
 }
 
-async fn emitted(_: Allowed<ReadEvents>) -> Response {
-    bodies::answer(StatusCode::OK, "[]")
+async fn emitted(
+    _: Allowed<ReadEvents>,
+    extract::State(state): extract::State<State>,
+    uri: Uri,
+) -> Result<Response, Error> {
+    let query = Query::new(&uri, &["after", "limit"])?;
+    let limit = match query.get("limit") {
+        Some(_) => query.limit()?,
+        None => EMITTED_DEFAULT,
+    };
+    let events = state.store.emitted(query.parse("after")?, limit).await?;
+    let shown: Vec<Box<RawValue>> = events.iter().filter_map(structured).collect();
+    let next = pages::next(&events, limit, |event| event.id.to_string());
+    Ok(query.page(&shown, next))
+}
+
+/// An event in the JSON format of CloudEvents.
+fn structured(event: &Event) -> Option<Box<RawValue>> {
+    let text = String::from_utf8(trigger::envelope(event).to_json()).ok()?;
+    RawValue::from_string(text).ok()
 }
 
 async fn find(state: &State, id: &str) -> Result<StoredEvent, Error> {

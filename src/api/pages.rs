@@ -90,7 +90,16 @@ impl Query {
     /// The page as an answer; `next` = where the next one starts.
     #[must_use]
     pub fn page(&self, items: &[impl Serialize], next: Option<String>) -> Response {
-        let mut response = bodies::json(StatusCode::OK, &items);
+        self.continued(bodies::json(StatusCode::OK, &items), next)
+    }
+
+    /// The same of entries that are JSON already.
+    #[must_use]
+    pub fn page_of(&self, json: Vec<u8>, next: Option<String>) -> Response {
+        self.continued(bodies::answer(StatusCode::OK, json), next)
+    }
+
+    fn continued(&self, mut response: Response, next: Option<String>) -> Response {
         if let Some(link) = next.and_then(|next| self.link(&next)) {
             response.headers_mut().insert(header::LINK, link);
         }

@@ -16,16 +16,21 @@ use super::access::{Allowed, ControlRuns};
 use super::bodies::{self, Raw};
 use super::routes::{About, Request, Routes};
 use super::starts::{self, Started};
-use super::{Error, State, runs, workflows};
-use crate::expression::Value;
+use super::{Error, State, runs, tasks, workflows};
 use crate::id::Id;
-use crate::run::{self, Change, Entry, Surroundings, Unusable, entry};
+use crate::run::{self, Surroundings, Unusable, entry};
 use crate::store::runs::StoredRun;
 use crate::worker::origin;
 use crate::workflow::Definition;
 
 /// Longest journal that is handed on, in bytes: it becomes the body of an event.
 const JOURNAL_BYTES_MAX: usize = 8 << 20;
+
+/// Longest journal that is read for it, in bytes.
+const READ_BYTES_MAX: usize = 64 << 20;
+
+/// Journal rows read at once.
+const ROWS_MAX: u16 = 64;
 
 /// What a replay asks for; nothing: from the start, on the same version.
 #[derive(Default, Deserialize)]
@@ -93,7 +98,10 @@ async fn replay(
     if let Some(media) = media {
         start.media(media);
     }
-    let id = start.send(&state, key).await?;
+    if let Some(key) = key {
+        start.key(key);
+    }
+    let id = start.send(&state).await?;
     Ok(bodies::json(StatusCode::ACCEPTED, &Started { id }))
 }
 
@@ -116,7 +124,7 @@ async fn version(
         let detail = "this version is retired; activate it, or name another one";
         return Err(Error::Conflict(detail.to_owned()));
     }
-    let definition = runs::definition(state, workflow.id).await?;
+    let definition = tasks::definition(state, workflow.id).await?;
     let definition = definition.ok_or_else(|| {
         Error::Conflict("this version of the server cannot read the workflow".to_owned())
     })?;
@@ -142,14 +150,15 @@ async fn from_task(
     definition: Arc<Definition>,
     (run_id, from): (Id, &str),
 ) -> Result<Bytes, Error> {
-    let was = runs::definition(state, stored.line.workflow_id).await?;
+    let was = tasks::definition(state, stored.line.workflow_id).await?;
     let was = was.ok_or_else(|| {
         Error::Conflict("this version of the server cannot read the workflow of the run".to_owned())
     })?;
-    let surroundings = [stored.line.id, run_id].map(|id| runs::surroundings(state, id));
+    let rows = rows(state, stored.line.id).await?;
+    let surroundings = [stored.line.id, run_id].map(|id| tasks::surroundings(state, id));
     let from = from.to_owned();
     let body = state
-        .work(move || resuming(&stored, (&was, &definition), &surroundings, &from))
+        .work(move || resuming(&stored, &rows, (&was, &definition, &from), &surroundings))
         .await??;
     if body.len() > JOURNAL_BYTES_MAX {
         return Err(Error::TooLarge(format!(
@@ -160,12 +169,32 @@ async fn from_task(
     Ok(body)
 }
 
+/// The journal of a run.
+async fn rows(state: &State, run_id: Id) -> Result<Vec<Vec<u8>>, Error> {
+    let (mut rows, mut bytes, mut from) = (Vec::new(), 0, 0);
+    loop {
+        let page = state.store.journal(run_id, from, ROWS_MAX).await?;
+        let Some((last, _)) = page.last() else {
+            return Ok(rows);
+        };
+        from = last.saturating_add(1);
+        bytes += page.iter().map(|(_, row)| row.len()).sum::<usize>();
+        if bytes > READ_BYTES_MAX {
+            return Err(Error::TooLarge(format!(
+                "the journal of the run is larger than {READ_BYTES_MAX} bytes; \
+                 replay from the start"
+            )));
+        }
+        rows.extend(page.into_iter().map(|(_, row)| row));
+    }
+}
+
 /// The input and the part of the journal that the new run begins with, tried out on it.
 fn resuming(
     stored: &StoredRun,
-    (was, will): (&Arc<Definition>, &Arc<Definition>),
+    rows: &[Vec<u8>],
+    (was, will, from): (&Arc<Definition>, &Arc<Definition>, &str),
     surroundings: &[Arc<Surroundings>; 2],
-    from: &str,
 ) -> Result<Bytes, Error> {
     let event = &stored.event;
     let addressed = event.target.is_some();
@@ -174,26 +203,20 @@ fn resuming(
         origin.map_err(Error::Conflict)
     };
     let begun = begin(was)?;
-    let mut journal = vec![started(stored.line.id, begun.input)];
-    journal.extend(begun.journal);
-    for row in &stored.journal {
+    let mut journal = Vec::new();
+    for row in rows {
         let entries = entry::decode(row).map_err(|error| Error::Conflict(error.to_string()))?;
         journal.extend(entries);
     }
+    let created_at = runs::made_at(stored.line.id);
+    let journal = entry::from_start(created_at, begun.input, begun.journal, journal);
     let [old, new] = surroundings;
     let prefix = run::before(was, old, &journal, from).map_err(refused)?;
     let input = begin(will)?.input;
-    let mut tried = vec![started(new.id, input.clone())];
-    tried.extend(prefix.iter().cloned());
+    let created_at = runs::made_at(new.id);
+    let tried = entry::from_start(created_at, input.clone(), prefix.clone(), Vec::new());
     run::begins_with(will, new, &tried, from).map_err(refused)?;
     Ok(Bytes::from(origin::resuming(&input, &prefix)))
-}
-
-fn started(run_id: Id, input: Value) -> Entry {
-    Entry {
-        at: runs::made_at(run_id),
-        change: Change::Started { input },
-    }
 }
 
 fn refused(unfit: Unusable) -> Error {

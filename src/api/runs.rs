@@ -1,9 +1,7 @@
 //! Runs: lists, and one run as its journal tells it.
 //!
-//! Nothing about tasks is stored beside the journal: what a run did is found by replaying it, the
-//! same way as the worker does, but keeping a record of every task.
-
-use std::sync::Arc;
+//! Nothing about tasks is stored beside the journal: what a run did is found by replaying it
+//! (`tasks`).
 
 use axum::extract::{self, Path};
 use axum::response::Response;
@@ -15,16 +13,17 @@ use serde_json::value::RawValue;
 use super::access::{Allowed, ReadRuns};
 use super::pages::{self, Query};
 use super::routes::{About, Routes};
+use super::tasks::{self, ShownTask};
 use super::ties::ShownTies;
 use super::{Error, State, bodies};
 use crate::id::Id;
-use crate::problem::Problem;
-use crate::run::{Attempt, Change, Entry, Record, Run, Surroundings, entry};
 use crate::store::events::StoredEvent;
-use crate::store::runs::{RunFilter, RunLine, Status, StoredRun};
+use crate::store::runs::{RunFilter, RunLine, Status};
 use crate::store::workflows::Workflow;
-use crate::worker::origin::{self, Origin, Ties};
-use crate::workflow::Definition;
+use crate::worker::origin::{self, Ties};
+
+/// Tasks that are shown with a run; `tasksNext` says where the others are.
+const TASKS_SHOWN_MAX: usize = pages::LIMIT_MAX as usize;
 
 /// The query parameter for a status, for the description.
 pub const STATUS: (&str, &str) = (
@@ -66,38 +65,12 @@ struct ShownRun<'a> {
     started_at: Option<Timestamp>,
     ended_at: Option<Timestamp>,
     tasks: Vec<ShownTask>,
+    /// Where the other tasks are, where there are more than a page shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tasks_next: Option<String>,
     /// Why the tasks cannot be shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     tasks_missing: Option<String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ShownTask {
-    reference: Arc<str>,
-    name: String,
-    iteration: String,
-    attempt: u32,
-    status: &'static str,
-    started_at: Timestamp,
-    ended_at: Option<Timestamp>,
-    input: Option<Box<RawValue>>,
-    output: Option<Box<RawValue>>,
-    error: Option<Problem>,
-    /// The run that a sub-workflow became.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    run: Option<Id>,
-    attempts: Vec<ShownAttempt>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ShownAttempt {
-    number: u32,
-    started_at: Timestamp,
-    duration_ms: u32,
-    status: Option<u16>,
-    error: Option<Problem>,
 }
 
 /// Adds the routes of this file.
@@ -268,49 +241,34 @@ pub(super) async fn shown(state: &State, id: Id) -> Result<Response, Error> {
     let Some(stored) = state.store.run(id).await? else {
         return requested(state, id).await;
     };
-    let definition = definition(state, stored.line.workflow_id).await?;
-    let surroundings = surroundings(state, id);
-    let json = state
-        .work(move || told(&stored, definition, surroundings))
-        .await?;
-    let json = json.map_err(|failure| Error::Internal(failure.into()))?;
+    let told = tasks::told(state, &stored, (0, TASKS_SHOWN_MAX)).await?;
+    let line = &stored.line;
+    let started = line.status != Status::Pending;
+    let run = ShownRun {
+        id,
+        workflow: identity(line),
+        status: line.status.word(),
+        event_id: line.event_id,
+        ties: Ties::of_event(&stored.event.event, stored.event.target.is_some()).into(),
+        input: told.input,
+        output: stored.output.as_deref().and_then(tasks::raw),
+        error: stored.error.as_deref().and_then(tasks::raw),
+        created_at: made_at(id),
+        started_at: started.then_some(made_at(id)),
+        ended_at: line.ended_at,
+        tasks: told.tasks,
+        tasks_next: told.next.map(|next| format!("{id}/tasks?after={next}")),
+        tasks_missing: told.missing,
+    };
+    let json = serde_json::to_vec(&run).map_err(|failure| Error::Internal(failure.into()))?;
     // Replaying evaluates expressions, and those may show secrets.
     let json = (state.redactor)().redact_json(json);
     Ok(bodies::answer(StatusCode::OK, json))
 }
 
-/// The compiled workflow of a run, where this server can read it.
-///
-/// # Errors
-/// Where the database does not answer.
-pub(super) async fn definition(
-    state: &State,
-    workflow_id: i32,
-) -> Result<Option<Arc<Definition>>, Error> {
-    let definitions = Arc::clone(&state.definitions);
-    // It may be read anew, which needs the same stacks as replaying it.
-    let read = state
-        .work
-        .spawn(async move { definitions.workflow(workflow_id).await });
-    let read = read
-        .await
-        .map_err(|failure| Error::Internal(failure.into()))?;
-    Ok(read?)
-}
-
-/// What surrounds a run that is replayed here.
-pub(super) fn surroundings(state: &State, id: Id) -> Arc<Surroundings> {
-    Arc::new(Surroundings {
-        tasks_max: state.tasks_max,
-        id,
-        environment: Arc::clone(&state.environment),
-        secrets: Arc::clone(&state.secrets),
-    })
-}
-
 /// The event of a start that is answered before its run is made.
 async fn request(state: &State, id: Id) -> Result<Option<StoredEvent>, Error> {
-    let event = state.store.event(origin::event_of(id)).await?;
+    let event = state.store.event(id.counterpart()).await?;
     let is_of_run = |event: &StoredEvent| event.target.is_some_and(|(_, run_id)| run_id == id);
     Ok(event.filter(is_of_run))
 }
@@ -355,7 +313,7 @@ async fn requested(state: &State, id: Id) -> Result<Response, Error> {
         ties: Ties::of_event(&event.event, true).into(),
         input: match event.event.content_type.as_deref() {
             Some(origin::RESUMING) => None,
-            _ => raw(&event.event.body),
+            _ => tasks::raw(&event.event.body),
         },
         output: None,
         error: None,
@@ -363,131 +321,8 @@ async fn requested(state: &State, id: Id) -> Result<Response, Error> {
         started_at: None,
         ended_at: None,
         tasks: Vec::new(),
+        tasks_next: None,
         tasks_missing: None,
     };
     Ok(bodies::json(StatusCode::OK, &run))
-}
-
-/// What a replayed run says of itself.
-struct Told {
-    tasks: Vec<ShownTask>,
-    missing: Option<String>,
-}
-
-fn told(
-    stored: &StoredRun,
-    definition: Option<Arc<Definition>>,
-    surroundings: Arc<Surroundings>,
-) -> Result<Vec<u8>, serde_json::Error> {
-    let line = &stored.line;
-    let (event, addressed) = (&stored.event.event, stored.event.target.is_some());
-    let origin = match definition.as_deref() {
-        Some(definition) => origin::of(event, addressed, definition),
-        None => Err("this version of the server cannot read the workflow".to_owned()),
-    };
-    let ties = Ties::of_event(event, addressed);
-    let raw_input = match &origin {
-        Ok(origin) => raw(&origin.input.to_json()),
-        Err(_) => raw(b"null"),
-    };
-    let told = match (definition, origin) {
-        (Some(definition), Ok(origin)) => replay(stored, definition, surroundings, origin),
-        (_, origin) => Told {
-            tasks: Vec::new(),
-            missing: origin.err(),
-        },
-    };
-    let status = line.status;
-    let created_at = made_at(line.id);
-    let started = status != Status::Pending;
-    serde_json::to_vec(&ShownRun {
-        id: line.id,
-        workflow: identity(line),
-        status: status.word(),
-        event_id: line.event_id,
-        ties: ties.into(),
-        input: raw_input,
-        output: stored.output.as_deref().and_then(raw),
-        error: stored.error.as_deref().and_then(raw),
-        created_at,
-        started_at: started.then_some(created_at),
-        ended_at: line.ended_at,
-        tasks: told.tasks,
-        tasks_missing: told.missing,
-    })
-}
-
-fn replay(
-    stored: &StoredRun,
-    definition: Arc<Definition>,
-    surroundings: Arc<Surroundings>,
-    origin: Origin,
-) -> Told {
-    if stored.line.status == Status::Pending {
-        // Replaying would show what it is going to do, as if it had been done.
-        return Told {
-            tasks: Vec::new(),
-            missing: None,
-        };
-    }
-    let at = made_at(stored.line.id);
-    let mut entries = vec![Entry {
-        at,
-        change: Change::Started {
-            input: origin.input,
-        },
-    }];
-    entries.extend(origin.journal);
-    for row in &stored.journal {
-        match entry::decode(row) {
-            Ok(more) => entries.extend(more),
-            Err(error) => {
-                return Told {
-                    tasks: Vec::new(),
-                    missing: Some(error.to_string()),
-                };
-            }
-        }
-    }
-    let run = Run::replay_recorded(definition, surroundings, entries);
-    let tasks = run.records().iter().map(task).collect();
-    Told {
-        tasks,
-        missing: None,
-    }
-}
-
-fn task(record: &Record) -> ShownTask {
-    ShownTask {
-        reference: Arc::clone(&record.reference),
-        name: record.name.clone(),
-        iteration: record.iteration.clone(),
-        attempt: record.attempt,
-        status: record.status,
-        started_at: record.started_at,
-        ended_at: record.ended_at,
-        input: raw(&record.input.to_json()),
-        output: record
-            .output
-            .as_ref()
-            .and_then(|output| raw(&output.to_json())),
-        error: record.error.clone(),
-        run: record.child,
-        attempts: record.attempts.iter().map(attempt).collect(),
-    }
-}
-
-fn attempt(attempt: &Attempt) -> ShownAttempt {
-    ShownAttempt {
-        number: attempt.number,
-        started_at: attempt.started_at,
-        duration_ms: attempt.duration_ms,
-        status: attempt.status,
-        error: attempt.error.clone(),
-    }
-}
-
-/// JSON that is already written, checked.
-fn raw(json: &[u8]) -> Option<Box<RawValue>> {
-    serde_json::from_slice(json).ok()
 }

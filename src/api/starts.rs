@@ -35,10 +35,10 @@ const LOOK_MS_MIN: u64 = 5;
 /// Longest pause between two looks at a run that is waited for.
 const LOOK_MS_MAX: u64 = 1_000;
 
-/// The answer to a start.
+/// A start that is stored.
 #[derive(Serialize)]
 pub(super) struct Started {
-    /// The run.
+    /// The run it becomes.
     pub(super) id: Id,
 }
 
@@ -112,16 +112,30 @@ async fn start(
         return Err(Error::Conflict(detail.to_owned()));
     }
     let key = idempotency_key(&headers)?;
-    let (namespace, name, version) = &identity;
-    let source = format!("{PREFIX}/workflows/{namespace}/{name}/{version}");
-    let start = Start::new(source, Id::generate(), workflow.id, body);
-    let run_id = start.send(&state, key).await?;
+    let mut start = Start::of(&identity, workflow.id, body);
+    if let Some(key) = key {
+        start.key(key);
+    }
+    let run_id = start.send(&state).await?;
     if let Some(wait) = wait
         && ended(&state, run_id, wait).await?
     {
         return runs::shown(&state, run_id).await;
     }
     Ok(bodies::json(StatusCode::ACCEPTED, &Started { id: run_id }))
+}
+
+/// Starts a run with `{}` as its input.
+///
+/// # Errors
+/// Where the log does not take it now.
+pub(super) async fn at_once(
+    state: &State,
+    identity: &Identity,
+    workflow_id: i32,
+) -> Result<Id, Error> {
+    let body = Bytes::from_static(b"{}");
+    Start::of(identity, workflow_id, body).send(state).await
 }
 
 /// The input, checked: no run starts on a body that is not JSON. An empty one is `{}`.
@@ -160,9 +174,15 @@ pub(super) struct Start {
 }
 
 impl Start {
+    /// Starts this version with this input, as a new run.
+    fn of((namespace, name, version): &Identity, workflow_id: i32, input: Bytes) -> Self {
+        let source = format!("{PREFIX}/workflows/{namespace}/{name}/{version}");
+        Self::new(source, Id::generate(), workflow_id, input)
+    }
+
     /// Starts the workflow as this run.
     pub(super) fn new(source: String, run_id: Id, workflow_id: i32, body: Bytes) -> Self {
-        let id = origin::event_of(run_id);
+        let id = run_id.counterpart();
         let event = Event {
             id,
             event_id: id.to_string(),
@@ -190,14 +210,16 @@ impl Start {
         self.event.content_type = Some(media.to_owned());
     }
 
-    /// Appends it; the id of the run. A key that its source has used before names the first run.
+    /// Gives it an idempotency key: one that its source has used before names the first run.
+    pub(super) fn key(&mut self, key: &str) {
+        key.clone_into(&mut self.event.event_id);
+    }
+
+    /// Appends it; the id of the run.
     ///
     /// # Errors
-    /// 422 where that key came with another body, 503 where it cannot be stored now.
-    pub(super) async fn send(mut self, state: &State, key: Option<&str>) -> Result<Id, Error> {
-        if let Some(key) = key {
-            key.clone_into(&mut self.event.event_id);
-        }
+    /// 422 where its key came with another body before, 503 where it cannot be stored now.
+    pub(super) async fn send(self, state: &State) -> Result<Id, Error> {
         let Event { source, body, .. } = &self.event;
         let (dedupe, body) = (DedupeKey::new(source, &self.event.event_id), body.clone());
         let (run_id, attributes) = (self.run_id, self.event.attributes.clone());

@@ -10,12 +10,13 @@ use serde::Serialize;
 
 use super::access::{Allowed, ChangeWorkflows, ReadDefinitions};
 use super::bodies::{self, Text};
+use super::documents;
 use super::pages::{self, Query};
 use super::routes::{About, Request, Routes};
 use super::{Error, State};
 use crate::expression::Value;
 use crate::store::workflows::{Deployed, NewWorkflow, Workflow};
-use crate::workflow::{self, Definition, Fault};
+use crate::workflow::{self, Definition, Documents, Fault};
 
 /// Namespace, name and version in a path.
 pub type Identity = (String, String, String);
@@ -125,7 +126,9 @@ async fn deploy(
     extract::State(state): extract::State<State>,
     Text(text): Text,
 ) -> Result<Response, Error> {
-    let read = state.work(move || read(&text)).await?;
+    let texts = std::iter::once(text.as_str());
+    let documents = documents::of(&state.store, &state.fetch, &state.work, texts).await;
+    let read = state.work(move || read(&text, &documents)).await?;
     let new = read.map_err(|errors| Error::Invalid {
         detail: "the workflow is not valid; nothing was changed".to_owned(),
         errors,
@@ -147,8 +150,8 @@ async fn deploy(
 ///
 /// # Errors
 /// Everything wrong in it.
-pub fn read(text: &str) -> Result<NewWorkflow, Vec<Fault>> {
-    let definition = workflow::parse(text)?;
+pub fn read(text: &str, documents: &Documents) -> Result<NewWorkflow, Vec<Fault>> {
+    let definition = workflow::parse_with(text, documents)?;
     let document = &definition.document;
     Ok(NewWorkflow {
         namespace: document.namespace.clone(),
@@ -156,7 +159,15 @@ pub fn read(text: &str) -> Result<NewWorkflow, Vec<Fault>> {
         version: document.version.clone(),
         digest: digest_of(&definition),
         text: text.to_owned(),
+        pins: definition.pins,
     })
+}
+
+/// Namespace, name, version and digest of a workflow's text; none where it is not valid as far as
+/// that can be told without its API documents.
+pub(super) fn identity(text: &str) -> Option<(String, String, String, [u8; 32])> {
+    let new = read(text, &Documents::default()).ok()?;
+    Some((new.namespace, new.name, new.version, new.digest))
 }
 
 /// SHA-256 of the document as data: comments, layout and the order of members do not count.

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::egress;
 use super::failure::Failure;
-use super::perform::Limit;
+use super::perform::Carrier;
 use super::registry::{Destination, Destinations};
 use super::request::Prepared;
 use crate::run::TokenRequest;
@@ -28,7 +28,7 @@ impl Destinations {
         &self,
         prepared: &mut Prepared,
         destination: &Destination,
-        limit: Limit,
+        carrier: &mut impl Carrier,
     ) -> Result<(), Failure> {
         let Some(Exchange::Token(request, used)) = prepared.exchange.as_deref_mut() else {
             return Ok(());
@@ -37,13 +37,10 @@ impl Destinations {
         let client = self
             .client_for(&url, destination)
             .map_err(Failure::refused)?;
-        let getting = self.tokens.get(client, request, *used);
-        let token = tokio::time::timeout_at(limit.deadline, getting)
-            .await
-            .map_err(|_| limit.passed())?
-            .map_err(super::token::Denial::into_failure)?;
-        *used = Some(token.version);
-        let value = format!("Bearer {}", token.access.expose_secret());
+        let getting = carrier.token(&self.tokens, client, request, *used);
+        let (access, version) = getting.await?;
+        *used = Some(version);
+        let value = format!("Bearer {}", access.expose_secret());
         insert(&mut prepared.headers, &value)
     }
 
@@ -53,11 +50,11 @@ impl Destinations {
         prepared: &mut Prepared,
         answer: HeaderMap,
         destination: &Destination,
-        limit: Limit,
+        carrier: &mut impl Carrier,
     ) -> Result<bool, Failure> {
         match prepared.exchange.as_deref() {
             None => return Ok(false),
-            Some(Exchange::Token(..)) => self.authorize(prepared, destination, limit).await?,
+            Some(Exchange::Token(..)) => self.authorize(prepared, destination, carrier).await?,
             Some(Exchange::Challenge(username, password)) => {
                 let Some(value) = respond(prepared, &answer, (username, password)) else {
                     return Ok(false);

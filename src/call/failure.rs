@@ -152,6 +152,12 @@ impl Failure {
         Self::of(ending, problem.status(NO_ANSWER))
     }
 
+    /// No connection, or one that broke, in the words of [`Failure::transport`].
+    pub(super) fn unconnected(detail: &str) -> Self {
+        let problem = Problem::new(Kind::Communication, detail).status(NO_ANSWER);
+        Self::of(Ending::Connect, problem)
+    }
+
     fn of(ending: Ending, problem: Problem) -> Self {
         Self {
             ending,

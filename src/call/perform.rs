@@ -1,10 +1,12 @@
 //! One attempt at an effect, from the request to what the engine is told.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{LOCATION, RETRY_AFTER};
 use jiff::Timestamp;
+use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::egress;
@@ -14,9 +16,10 @@ use super::registry::{Destination, Destinations};
 use super::request::{Material, Prepared, prepare};
 use super::response::{self, Unread, is_redirect};
 use super::retry::{Situation, between, retry_after};
+use super::token::{Denial, Tokens};
 use super::{Identity, Performed, Permit};
 use crate::expression::Value;
-use crate::run::{Action, Attempt, Effect, Outcome, Request};
+use crate::run::{Action, Attempt, Effect, Outcome, Request, TokenRequest};
 use crate::workflow::definition::HttpOutput;
 
 /// Redirects followed at most.
@@ -32,13 +35,13 @@ pub(super) struct Limit {
     /// When it must be over.
     pub(super) deadline: Instant,
     /// From its start.
-    length: Duration,
+    pub(super) length: Duration,
     /// Whether the deadline is the workflow's rather than the destination's.
     of_workflow: bool,
 }
 
 impl Limit {
-    fn new(effect: &Effect, destination: &Destination, now: Timestamp) -> Self {
+    pub(super) fn new(effect: &Effect, destination: &Destination, now: Timestamp) -> Self {
         let grace = |left: Duration| match left.is_zero() {
             true => left,
             false => left.saturating_add(DEADLINE_GRACE),
@@ -53,6 +56,7 @@ impl Limit {
         }
     }
 
+    /// That it is over.
     pub(super) fn passed(self) -> Failure {
         if self.of_workflow {
             Failure::expired()
@@ -85,15 +89,42 @@ impl Destinations {
         let result = match self.prepared(request, destination, &identity) {
             Ok(prepared) => {
                 url = plain(&prepared.url);
-                Box::pin(self.send(request, prepared, destination, limit)).await
+                let carrier = &mut Network { limit };
+                Box::pin(self.send(request, prepared, destination, carrier)).await
             }
             Err(failure) => Err(failure),
         };
         drop(in_flight);
-        let took = start.elapsed();
+        self.judge(
+            result,
+            Attempted {
+                effect,
+                destination,
+                identity,
+                started_at,
+                took: start.elapsed(),
+                ended_at: Timestamp::now(),
+                chance: rand::random(),
+                url,
+            },
+        )
+    }
+
+    /// What came of an attempt: the end of it, or another one under the destination's policy.
+    pub(super) fn judge(
+        &self,
+        result: Result<(StatusCode, Value), Failure>,
+        made: Attempted<'_>,
+    ) -> Performed {
+        let Attempted {
+            effect,
+            destination,
+            ..
+        } = made;
+        let took = made.took;
         let mut attempt = Attempt {
             number: effect.attempt,
-            started_at,
+            started_at: made.started_at,
             duration_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
             status: None,
             error: None,
@@ -112,15 +143,8 @@ impl Destinations {
         attempt.status = failure.status;
         attempt.error = Some((*failure.problem).clone());
         attempt.retry_after_seconds = failure.retry_after.map(seconds);
-        self.report(&Report {
-            effect,
-            destination,
-            identity,
-            failure: &failure,
-            duration_ms: attempt.duration_ms,
-            url,
-        });
-        match next(effect, request, destination, &failure) {
+        self.report(&made, &failure);
+        match next(&made, &failure) {
             Some(after) => {
                 destination.series.retried();
                 Performed::Retry { attempt, after }
@@ -132,7 +156,7 @@ impl Destinations {
         }
     }
 
-    fn prepared(
+    pub(super) fn prepared(
         &self,
         request: &Request,
         destination: &Destination,
@@ -148,15 +172,15 @@ impl Destinations {
     }
 
     /// Sends the request and follows its redirects, where the workflow wants that.
-    async fn send(
+    pub(super) async fn send(
         &self,
         request: &Request,
         mut prepared: Prepared,
         destination: &Destination,
-        limit: Limit,
+        carrier: &mut impl Carrier,
     ) -> Result<(StatusCode, Value), Failure> {
         let mut at_home = true;
-        self.authorize(&mut prepared, destination, limit).await?;
+        self.authorize(&mut prepared, destination, carrier).await?;
         for _ in 0..=REDIRECTS_MAX {
             let client = match at_home {
                 true => destination.client.clone(),
@@ -164,24 +188,24 @@ impl Destinations {
             };
             let client = client.map_err(Failure::refused)?;
             let secretive = destination.document.is_none() && self.is_inner(&prepared);
-            let sending = client.execute(wire(request, &mut prepared));
-            let response = tokio::time::timeout_at(limit.deadline, sending)
-                .await
-                .map_err(|_| limit.passed())?
-                .map_err(|error| Failure::transport(error, secretive))?;
+            let carried = carrier.carry(&client, request, &mut prepared, secretive);
+            let response = carried.await?;
+            let mut again = false;
             if response.status() == StatusCode::UNAUTHORIZED && prepared.exchange.is_some() {
                 let headers = response.headers().clone();
-                let renewing = self.reauthorize(&mut prepared, headers, destination, limit);
-                if renewing.await? {
-                    continue;
-                }
+                let renewing = self.reauthorize(&mut prepared, headers, destination, carrier);
+                again = renewing.await?;
+            }
+            if again {
+                continue;
             }
             let location = match request.redirect && is_redirect(response.status()) {
                 true => response.headers().get(LOCATION),
                 false => None,
             };
             let Some(location) = location else {
-                return self.conclude(request, response, &prepared, limit).await;
+                let by = (carrier.limit(), carrier.now());
+                return self.conclude(request, response, &prepared, by).await;
             };
             let location = location.to_str().map_err(|_| {
                 Failure::unusable(response.status(), "the redirect leads to no URI")
@@ -205,7 +229,7 @@ impl Destinations {
         request: &Request,
         response: reqwest::Response,
         sent: &Prepared,
-        limit: Limit,
+        (limit, now): (Limit, Timestamp),
     ) -> Result<(StatusCode, Value), Failure> {
         let status = response.status();
         let followed_out = request.redirect && status.is_redirection();
@@ -216,7 +240,7 @@ impl Destinations {
             failure.retry_after = asked
                 .as_ref()
                 .and_then(|value| value.to_str().ok())
-                .and_then(|text| retry_after(text, Timestamp::now()));
+                .and_then(|text| retry_after(text, now));
             return Err(failure);
         }
         let bytes_max = self.config.response_bytes_max;
@@ -259,44 +283,116 @@ impl Destinations {
         failure
     }
 
-    fn report(&self, report: &Report<'_>) {
+    fn report(&self, made: &Attempted<'_>, failure: &Failure) {
         let redactor = self.secrets.redactor();
         tracing::event!(
             target: "hookwright::call",
             tracing::Level::WARN,
-            run.id = %report.identity.run_id,
-            task.reference = &*report.effect.key.reference,
-            task.iteration = &*report.effect.key.iteration,
-            destination.name = report.destination.name(),
-            attempt = report.effect.attempt,
-            outcome = report.failure.ending.name(),
-            status = report.failure.status,
-            duration_ms = report.duration_ms,
-            error = report.failure.cause,
-            url = %redactor.redact(&report.url),
+            run.id = %made.identity.run_id,
+            task.reference = &*made.effect.key.reference,
+            task.iteration = &*made.effect.key.iteration,
+            destination.name = made.destination.name(),
+            attempt = made.effect.attempt,
+            outcome = failure.ending.name(),
+            status = failure.status,
+            duration_ms = u32::try_from(made.took.as_millis()).unwrap_or(u32::MAX),
+            error = failure.cause,
+            url = %redactor.redact(&made.url),
             "a call failed"
         );
     }
 }
 
-/// What the log line of a failed call is made of.
-struct Report<'a> {
-    effect: &'a Effect,
-    destination: &'a Destination,
-    identity: Identity,
-    failure: &'a Failure,
-    duration_ms: u32,
-    url: String,
+/// An attempt that has been made; what its judgement and its log line are made of.
+pub(super) struct Attempted<'a> {
+    pub(super) effect: &'a Effect,
+    pub(super) destination: &'a Destination,
+    pub(super) identity: Identity,
+    pub(super) started_at: Timestamp,
+    pub(super) took: Duration,
+    pub(super) ended_at: Timestamp,
+    /// Uniformly drawn from 0 to 1, for the delay before the next attempt.
+    pub(super) chance: f64,
+    pub(super) url: String,
+}
+
+/// What brings a prepared request to whoever answers it.
+pub(super) trait Carrier: Send {
+    /// Brings it there, and the head of the answer back.
+    fn carry(
+        &mut self,
+        client: &reqwest::Client,
+        request: &Request,
+        prepared: &mut Prepared,
+        secretive: bool,
+    ) -> impl Future<Output = Result<reqwest::Response, Failure>> + Send;
+
+    /// A token for this request with its version, which is not the one that was `rejected`;
+    /// asked for through `client`.
+    fn token(
+        &mut self,
+        tokens: &Arc<Tokens>,
+        client: reqwest::Client,
+        request: &TokenRequest,
+        rejected: Option<i32>,
+    ) -> impl Future<Output = Result<(SecretString, i32), Failure>> + Send;
+
+    /// The time there is for all of it.
+    fn limit(&self) -> Limit;
+
+    /// The time by which a `Retry-After` is read.
+    fn now(&self) -> Timestamp;
+}
+
+/// The network.
+struct Network {
+    limit: Limit,
+}
+
+impl Carrier for Network {
+    async fn carry(
+        &mut self,
+        client: &reqwest::Client,
+        request: &Request,
+        prepared: &mut Prepared,
+        secretive: bool,
+    ) -> Result<reqwest::Response, Failure> {
+        let sending = client.execute(wire(request, prepared));
+        tokio::time::timeout_at(self.limit.deadline, sending)
+            .await
+            .map_err(|_| self.limit.passed())?
+            .map_err(|error| Failure::transport(error, secretive))
+    }
+
+    async fn token(
+        &mut self,
+        tokens: &Arc<Tokens>,
+        client: reqwest::Client,
+        request: &TokenRequest,
+        rejected: Option<i32>,
+    ) -> Result<(SecretString, i32), Failure> {
+        let getting = tokens.get(client, request, rejected);
+        let token = tokio::time::timeout_at(self.limit.deadline, getting)
+            .await
+            .map_err(|_| self.limit.passed())?
+            .map_err(Denial::into_failure)?;
+        Ok((token.access, token.version))
+    }
+
+    fn limit(&self) -> Limit {
+        self.limit
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
 }
 
 /// After which delay the destination's policy tries again, if it does.
-fn next(
-    effect: &Effect,
-    request: &Request,
-    destination: &Destination,
-    failure: &Failure,
-) -> Option<Duration> {
-    let document = destination.document.as_ref()?;
+fn next(made: &Attempted<'_>, failure: &Failure) -> Option<Duration> {
+    let effect = made.effect;
+    let document = made.destination.document.as_ref()?;
+    let Action::Call(request) = &effect.action;
     if request.retried || failure.problem.is(crate::problem::Kind::Timeout) {
         return None;
     }
@@ -308,14 +404,13 @@ fn next(
         }
         Ending::Ok | Ending::Blocked | Ending::Invalid => false,
     };
-    let now = Timestamp::now();
-    let since_first = |first| between(first, now);
+    let since_first = |first| between(first, made.ended_at);
     let situation = Situation {
         attempt: effect.attempt,
         spent: effect.spent,
         elapsed: effect.first_attempt_at.map_or(Duration::ZERO, since_first),
         retry_after: failure.retry_after,
-        chance: rand::random(),
+        chance: made.chance,
     };
     passing.then(|| policy.next(situation)).flatten()
 }
@@ -333,10 +428,12 @@ fn plain(url: &url::Url) -> String {
     url.to_string()
 }
 
-/// What goes out. Headers and body are kept only where a redirect or the output may need them.
+/// What goes out. Headers and body are kept only where they may be needed again: for a redirect, a
+/// renewed credential, or the output.
 fn wire(request: &Request, prepared: &mut Prepared) -> reqwest::Request {
     let mut wired = reqwest::Request::new(prepared.method.clone(), prepared.url.clone());
-    if request.redirect || request.output == HttpOutput::Response {
+    let again = request.redirect || prepared.exchange.is_some();
+    if again || request.output == HttpOutput::Response {
         *wired.headers_mut() = prepared.headers.clone();
         *wired.body_mut() = prepared.body.clone().map(reqwest::Body::from);
     } else {

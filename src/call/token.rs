@@ -4,7 +4,7 @@
 //! the others wait for what it gets; among nodes `shared` sees to the same. Renewing is a task of
 //! its own, so that a call that is given up does not end it half-way.
 
-mod endpoint;
+pub(super) mod endpoint;
 mod shared;
 
 use std::collections::HashMap;
@@ -31,7 +31,7 @@ const LIFE_DEFAULT: Duration = Duration::from_secs(5 * 60);
 const TOKENS_MAX: usize = 1_000;
 
 /// What a token is asked for with, as a digest.
-type Key = [u8; digest::SHA256_OUTPUT_LEN];
+pub(super) type Key = [u8; digest::SHA256_OUTPUT_LEN];
 
 /// An access token.
 #[derive(Clone, Debug)]
@@ -168,7 +168,7 @@ impl Token {
 }
 
 /// The digest of everything that decides which token is given; another secret is another token.
-fn key_of(request: &TokenRequest) -> Key {
+pub(super) fn key_of(request: &TokenRequest) -> Key {
     let mut context = digest::Context::new(&digest::SHA256);
     let mut add = |text: &str| {
         context.update(&text.len().to_be_bytes());

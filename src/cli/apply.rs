@@ -30,7 +30,7 @@ impl Apply {
     /// # Errors
     /// Where a file cannot be read, or the server cannot be reached.
     pub async fn run(&self) -> anyhow::Result<ExitCode> {
-        let (_, faults) = super::check::check(&self.dir)?;
+        let faults = super::check::faults(&self.dir)?;
         if !faults.is_empty() {
             faults
                 .iter()

@@ -66,11 +66,11 @@ impl Events {
             } => {
                 let mut query = form_urlencoded::Serializer::new(String::new());
                 query.append_pair("limit", &limit.to_string());
-                for (name, value) in [("type", r#type), ("source", source), ("after", after)] {
-                    if let Some(value) = value {
-                        query.append_pair(name, value);
-                    }
-                }
+                let filters = [("type", r#type), ("source", source), ("after", after)];
+                let given = |(name, value): (&'static str, &Option<String>)| {
+                    value.clone().map(|value| (name, value))
+                };
+                query.extend_pairs(filters.into_iter().filter_map(given));
                 let path = format!("/api/v1/events?{}", query.finish());
                 let events = client.ask("GET", &path, None).await?;
                 self.output.print(&events, list)?;

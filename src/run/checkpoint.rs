@@ -9,6 +9,7 @@
 //! A run that has evaluated `$secrets` for anything but a request has no checkpoint: the journal
 //! keeps outcomes only, and what came out of a secret must not reach the database this way.
 
+mod ear;
 mod restore;
 mod values;
 
@@ -25,7 +26,7 @@ use crate::id::Id;
 pub use restore::Unfit;
 
 /// Changes with every change of meaning; a checkpoint of another form is not used.
-const FORM: u32 = 1;
+const FORM: u32 = 3;
 
 /// The number of a value in the table of a checkpoint.
 type Place = u32;
@@ -42,6 +43,8 @@ struct Stored<'a> {
     context: Place,
     root: Standing,
     frames: Vec<StoredFrame>,
+    /// Addressed events that wait for a task to listen.
+    kept: Vec<ear::StoredEvent>,
     #[serde(skip_serializing, borrow)]
     values: Vec<&'a RawValue>,
 }
@@ -111,6 +114,7 @@ enum StoredState {
         error: Place,
         at: Standing,
     },
+    Listen(ear::StoredEar),
 }
 
 impl Run {
@@ -142,6 +146,7 @@ impl Run {
             context: values.place(&self.context),
             root: root.position(),
             frames,
+            kept: ear::kept(self, &mut values),
             values: Vec::new(),
         };
         let mut out = serde_json::to_vec(&stored).ok()?;
@@ -191,6 +196,7 @@ fn state<'a>(frame: &'a Frame, values: &mut Values<'a>) -> Option<StoredState> {
         State::Function(_) => StoredState::Function,
         State::Fork(branches) => fork(branches, values),
         State::Try(trial) => attempt(trial, values)?,
+        State::Listen(open) => StoredState::Listen(ear::stored(open, values)),
     })
 }
 

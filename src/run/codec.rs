@@ -15,7 +15,7 @@ use crate::expression::Value;
 use crate::id::Id;
 use crate::problem::Problem;
 
-use super::entry::{Attempt, Change, Entry, Key, Outcome};
+use super::entry::{Attempt, Change, Entry, Key, Outcome, Received};
 
 /// Why stored entries cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +23,7 @@ use super::entry::{Attempt, Change, Entry, Key, Outcome};
 pub struct DecodeError(pub String);
 
 /// The small members of an entry; the payload, where there is one, stands beside them.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Line<'a> {
     change: Cow<'a, str>,
@@ -46,6 +46,14 @@ struct Line<'a> {
     input: Option<&'a RawValue>,
     #[serde(default, skip_serializing, borrow, deserialize_with = "present")]
     output: Option<&'a RawValue>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    event: Option<Id>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    addressed: bool,
+    #[serde(default, skip_serializing, borrow, deserialize_with = "present")]
+    envelope: Option<&'a RawValue>,
+    #[serde(default, skip_serializing, borrow, deserialize_with = "present")]
+    raw: Option<&'a RawValue>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -95,10 +103,10 @@ pub fn encode(entries: &[Entry]) -> Vec<u8> {
         if out.len() > 1 {
             out.push(b',');
         }
-        let (line, payload) = line(entry);
+        let (line, payloads) = line(entry);
         serde_json::to_writer(&mut out, &line)
             .expect("texts, numbers and times always have a JSON form, and memory takes it");
-        if let Some((name, value)) = payload {
+        for (name, value) in payloads.into_iter().flatten() {
             // Within the object: before its closing brace.
             out.pop();
             out.extend_from_slice(b",\"");
@@ -112,21 +120,19 @@ pub fn encode(entries: &[Entry]) -> Vec<u8> {
     out
 }
 
-fn line(entry: &Entry) -> (Line<'_>, Option<(&'static str, &Value)>) {
+/// What stands beside the line: at most two values with their names.
+type Payloads<'a> = [Option<Payload<'a>>; 2];
+
+/// A value with its name.
+type Payload<'a> = (&'static str, &'a Value);
+
+fn line(entry: &Entry) -> (Line<'_>, Payloads<'_>) {
     let mut line = Line {
-        change: Cow::Borrowed(""),
         at: entry.at,
-        reference: None,
-        iteration: None,
-        attempt: None,
-        retry_at: None,
-        error: None,
-        child: None,
-        workflow_id: None,
-        input: None,
-        output: None,
+        ..Line::default()
     };
     let mut payload = None;
+    let mut second = None;
     let mut key = None;
     line.change = Cow::Borrowed(match &entry.change {
         Change::Started { input } => {
@@ -150,10 +156,7 @@ fn line(entry: &Entry) -> (Line<'_>, Option<(&'static str, &Value)>) {
         } => {
             key = Some(of);
             line.attempt = Some(StoredAttempt::of(attempt));
-            match outcome {
-                Outcome::Completed(output) => payload = Some(("output", output)),
-                Outcome::Faulted(problem) => line.error = Some(Cow::Borrowed(problem)),
-            }
+            (payload, line.error) = parts(outcome);
             "performed"
         }
         Change::Fired { key: of } => {
@@ -171,21 +174,33 @@ fn line(entry: &Entry) -> (Line<'_>, Option<(&'static str, &Value)>) {
         }
         Change::ChildEnded { child, outcome } => {
             line.child = Some(*child);
-            match outcome {
-                Outcome::Completed(output) => payload = Some(("output", output)),
-                Outcome::Faulted(problem) => line.error = Some(Cow::Borrowed(problem)),
-            }
+            (payload, line.error) = parts(outcome);
             "childEnded"
         }
         Change::Suspended => "suspended",
         Change::Resumed => "resumed",
+        Change::Received { event } => {
+            line.event = Some(event.id);
+            line.addressed = event.addressed;
+            payload = Some(("envelope", &event.envelope));
+            second = event.raw.as_ref().map(|raw| ("raw", raw));
+            "received"
+        }
         Change::Cancelled => "cancelled",
     });
     if let Some(key) = key {
         line.reference = Some(Cow::Borrowed(&key.reference));
         line.iteration = (!key.iteration.is_empty()).then_some(Cow::Borrowed(&key.iteration));
     }
-    (line, payload)
+    (line, [payload, second])
+}
+
+/// The payload of an outcome, or its error.
+fn parts(outcome: &Outcome) -> (Option<Payload<'_>>, Option<Cow<'_, Problem>>) {
+    match outcome {
+        Outcome::Completed(output) => (Some(("output", output)), None),
+        Outcome::Faulted(problem) => (None, Some(Cow::Borrowed(problem))),
+    }
 }
 
 /// Reads what [`encode`] wrote.
@@ -225,6 +240,14 @@ fn entry(mut line: Line<'_>) -> Result<Entry, DecodeError> {
         },
         "suspended" => Change::Suspended,
         "resumed" => Change::Resumed,
+        "received" => Change::Received {
+            event: Received {
+                id: line.event.ok_or_else(|| missing("event"))?,
+                addressed: line.addressed,
+                envelope: payload(line.envelope)?.ok_or_else(|| missing("envelope"))?,
+                raw: payload(line.raw)?,
+            },
+        },
         "cancelled" => Change::Cancelled,
         other => return Err(DecodeError(format!("it has an unknown change `{other}`"))),
     };

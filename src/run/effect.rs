@@ -1,4 +1,4 @@
-//! What a run wants from outside: calls to perform and times to wait for.
+//! What a run wants from outside: calls to perform, times to wait for, events to hear of.
 //!
 //! The run makes them, the worker hands them to `call` or to its timers; what comes of them comes
 //! back as entries of the journal.
@@ -58,9 +58,9 @@ pub struct Child {
     pub run_id: Id,
 }
 
-/// What a run has said to other runs and is sent with the settlement of the entry that said it.
+/// What another run is to do, carried out with the settlement of the entry that says so.
 #[derive(Clone, Debug)]
-pub enum Outgoing {
+pub enum Errand {
     /// Start this sub-workflow.
     Start {
         /// What to start.
@@ -122,4 +122,15 @@ pub struct Wait {
     pub key: Key,
     /// When.
     pub until: Timestamp,
+}
+
+/// A filter that a run listens with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listening {
+    /// The reference of the task.
+    pub reference: Arc<str>,
+    /// Which of its filters: those of the strategy, then those of `until`.
+    pub number: usize,
+    /// What it expects of its correlations, where it has some and all are known.
+    pub values: Option<Vec<Value>>,
 }

@@ -22,6 +22,34 @@ pub struct Entry {
     pub change: Change,
 }
 
+/// All entries of a run: what its row says, when it was created and on what input, then those of
+/// another run that it begins with, then its journal. A run that had to wait began when its
+/// journal says.
+#[must_use]
+pub fn from_start(
+    created_at: Timestamp,
+    input: Value,
+    prefix: Vec<Entry>,
+    journal: Vec<Entry>,
+) -> Vec<Entry> {
+    let began_at = match journal.first() {
+        Some(Entry {
+            at,
+            change: Change::Started { .. },
+        }) => Some(*at),
+        _ => None,
+    };
+    let started = Entry {
+        at: began_at.unwrap_or(created_at),
+        change: Change::Started { input },
+    };
+    let noted = usize::from(began_at.is_some());
+    std::iter::once(started)
+        .chain(prefix)
+        .chain(journal.into_iter().skip(noted))
+        .collect()
+}
+
 /// Names one execution of a task within a run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
@@ -36,7 +64,8 @@ pub struct Key {
 /// What happened to a run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// The run started with this input. Never stored: it is made from the run's row.
+    /// The run started with this input. It is made from the run's row; stored only to say when a
+    /// run began that had to wait for its place, with null in the place of the input.
     Started {
         /// Raw input of the workflow.
         input: Value,
@@ -80,6 +109,11 @@ pub enum Change {
         /// How it ended.
         outcome: Outcome,
     },
+    /// An event came that the run listens for, or that is addressed to it.
+    Received {
+        /// The event.
+        event: Received,
+    },
     /// A person suspended the run: no effect starts until it is resumed.
     Suspended,
     /// A person resumed the run.
@@ -99,11 +133,25 @@ impl Change {
             | Self::ChildStarted { key, .. } => Some(key),
             Self::Started { .. }
             | Self::ChildEnded { .. }
+            | Self::Received { .. }
             | Self::Suspended
             | Self::Resumed
             | Self::Cancelled => None,
         }
     }
+}
+
+/// An event that came.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Received {
+    /// The event's id in the log: says when it was received.
+    pub id: Id,
+    /// Whether it is addressed to the run, which keeps it until it listens for it.
+    pub addressed: bool,
+    /// The event in the JSON format of CloudEvents.
+    pub envelope: Value,
+    /// Its data as it was received, where that may be asked for.
+    pub raw: Option<Value>,
 }
 
 /// One try at an effect.

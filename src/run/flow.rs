@@ -370,7 +370,7 @@ fn leave(run: &Run, frame: &Frame, raw: &Value) -> Result<(Value, Option<Value>)
     Ok((output, Some(context)))
 }
 
-fn filter(view: &View<'_>, flow: &Flow, value: &Value) -> Result<Value, Fault> {
+pub(super) fn filter(view: &View<'_>, flow: &Flow, value: &Value) -> Result<Value, Fault> {
     match &flow.filter {
         Some(template) => view.template(template, value),
         None => Ok(value.clone()),
@@ -378,7 +378,7 @@ fn filter(view: &View<'_>, flow: &Flow, value: &Value) -> Result<Value, Fault> {
 }
 
 /// Validates against a schema; the error names the place and the rule, never the data.
-fn check(schema: Option<&Schema>, value: &Value, what: &str) -> Result<(), Fault> {
+pub(super) fn check(schema: Option<&Schema>, value: &Value, what: &str) -> Result<(), Fault> {
     let Some(schema) = schema else {
         return Ok(());
     };

@@ -12,6 +12,7 @@ use crate::expression::Value;
 use crate::id::Id;
 use crate::workflow::definition::{For, Kind, Task, TaskList, Then, Try};
 
+use super::task::listen::Ear;
 use super::{Child, Key, Request};
 
 /// Which frame; grows with each task execution, never used twice.
@@ -190,6 +191,8 @@ pub(super) enum State {
     Function(Nest),
     /// A `try` is running, waiting for its retry, or in its `catch.do`.
     Try(Box<Trial>),
+    /// Events are waited for.
+    Listen(Box<Ear>),
 }
 
 /// A call that is open.
@@ -332,6 +335,9 @@ impl Frame {
             (State::Do(list), Kind::Do(tasks)) => Some((list, tasks)),
             (State::For(open), Kind::For(task)) => Some((&mut open.list, &task.body)),
             (State::Try(trial), Kind::Try(task)) => trial_list(trial, task),
+            (State::Listen(ear), Kind::Listen(task)) => {
+                Some((&mut ear.each.as_mut()?.1, &task.foreach.as_ref()?.body))
+            }
             _ => None,
         }
     }
@@ -350,6 +356,7 @@ impl Frame {
                 Phase::Body(list, _) | Phase::Catch(list) => Some(list.nest.clone()),
                 Phase::Delay(_) => None,
             },
+            State::Listen(ear) => Some(ear.each.as_ref()?.1.nest.clone()),
             State::Passing | State::Call(_) | State::Wait(_) | State::Child(_) => None,
         }
     }
@@ -368,6 +375,9 @@ impl Frame {
                 (Phase::Catch(list), Some(recovery)) => (list, recovery),
                 _ => return None,
             },
+            (State::Listen(ear), Kind::Listen(task)) => {
+                (&ear.each.as_ref()?.1, &task.foreach.as_ref()?.body)
+            }
             _ => return None,
         };
         tasks.tasks.get(list.index).cloned()

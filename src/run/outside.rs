@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::id::Id;
 
 use super::{
-    Change, Child, Door, Entry, Key, Outgoing, Run, State, Wait, task, workflow_timeout_key,
+    Change, Child, Door, Entry, Errand, Key, Run, State, Wait, task, workflow_timeout_key,
 };
 
 impl Run {
@@ -19,11 +19,21 @@ impl Run {
     /// The sub-workflows it wants started.
     #[must_use]
     pub fn starts(&self) -> Vec<Arc<Child>> {
+        if self.children.is_empty() {
+            return Vec::new();
+        }
         let starts = self.frames.values().filter_map(|frame| match &frame.state {
             State::Child(open) if open.run.is_none() => Some(Arc::clone(&open.child)),
             _ => None,
         });
         starts.collect()
+    }
+
+    /// Whether it awaits other runs.
+    #[must_use]
+    pub fn awaits_others(&self) -> bool {
+        let mut frames = self.frames.values();
+        frames.any(|frame| matches!(&frame.state, State::Child(open) if open.run.is_some()))
     }
 
     /// The runs it awaits, in the order of their ids.
@@ -38,10 +48,16 @@ impl Run {
         children
     }
 
-    /// Takes what the run has said to other runs since the last time. It is sent together with the
-    /// entries that said it; what was said by entries that are stored already has been sent.
-    pub fn take_outgoing(&mut self) -> Vec<Outgoing> {
-        std::mem::take(&mut self.outgoing)
+    /// Takes what other runs are to do, since the last time. It is done together with the entries
+    /// that said it; what was said by entries that are stored already has been done.
+    pub fn take_errands(&mut self) -> Vec<Errand> {
+        std::mem::take(&mut self.errands)
+    }
+
+    /// Whether other runs are to do something that was not taken yet.
+    #[must_use]
+    pub const fn has_errands(&self) -> bool {
+        !self.errands.is_empty()
     }
 
     /// The key of the task that an entry brings something to from outside.

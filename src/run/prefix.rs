@@ -7,7 +7,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{Change, End, Entry, Key, Outgoing, Record, Run, Surroundings, record};
+use super::frame::FrameId;
+use super::{Change, End, Entry, Errand, Key, Record, Run, Surroundings, record};
 use crate::id::Id;
 use crate::workflow::Definition;
 
@@ -53,7 +54,7 @@ pub fn before(
     let mut kept = Vec::new();
     for entry in journal {
         let was_open = run.records().len() > failed;
-        let key = run.concerns(&entry.change);
+        let is_outside = run.is_outside(&entry.change, reference, &path);
         let change = run.consumed(entry);
         run.apply(entry.clone());
         let record = run.records().get(failed);
@@ -62,7 +63,6 @@ pub fn before(
         if has_ended && was_open {
             break;
         }
-        let is_outside = key.is_none_or(|key| !is_inside(&key, reference, &path));
         if let Some(change) = change
             && is_outside
         {
@@ -129,9 +129,9 @@ fn finished(entries: Vec<Entry>, run: &Run) -> Vec<Entry> {
             _ => None,
         })
         .collect();
-    let cancelled = run.outgoing.iter().filter_map(|said| match said {
-        Outgoing::Cancel(child) => Some(*child),
-        Outgoing::Start { .. } => None,
+    let cancelled = run.errands.iter().filter_map(|errand| match errand {
+        Errand::Cancel(child) => Some(*child),
+        Errand::Start { .. } => None,
     });
     let unfinished: HashSet<Id> = cancelled.chain(run.children.keys().copied()).collect();
     let is_finished = |entry: &Entry| match &entry.change {
@@ -144,10 +144,41 @@ fn finished(entries: Vec<Entry>, run: &Run) -> Vec<Entry> {
 }
 
 impl Run {
-    /// The key of the task that a change is about.
-    fn concerns(&self, change: &Change) -> Option<Key> {
-        let brought = self.brings_to(change);
-        brought.or_else(|| change.key().cloned())
+    /// A run whose journal, behind the start, begins with that of another one up to the task
+    /// `from`. What it has said to others until that task began, the other run has said already.
+    #[must_use]
+    pub fn resumed(
+        definition: Arc<Definition>,
+        surroundings: Arc<Surroundings>,
+        journal: Vec<Entry>,
+        (prefix, from): (Vec<Entry>, &str),
+    ) -> Self {
+        let mut run = Self::new(definition, surroundings).recorded();
+        let mut journal = journal.into_iter();
+        journal
+            .by_ref()
+            .take(1)
+            .chain(prefix)
+            .for_each(|entry| run.apply(entry));
+        let is_there = |record: &&Record| record.reference.as_ref() == from;
+        let begun = run.records().iter().rfind(is_there);
+        let begun = begun.map_or(FrameId::MAX, |record| record.execution);
+        run.outgoing.retain(|(execution, _)| *execution >= begun);
+        run.errands.clear();
+        run.records = None;
+        journal.for_each(|entry| run.apply(entry));
+        run
+    }
+
+    /// Whether a change is about something else than this execution of a task.
+    fn is_outside(&self, change: &Change, reference: &str, path: &str) -> bool {
+        let is_outside = |key: Key| !is_inside(&key, reference, path);
+        if let Change::Received { event } = change {
+            let mut hearers = self.hearers(event).peekable();
+            return hearers.peek().is_none() || hearers.any(is_outside);
+        }
+        let key = self.brings_to(change).or_else(|| change.key().cloned());
+        key.is_none_or(is_outside)
     }
 
     /// What an entry means to the run as it is now: itself, the deadline that had passed before it,
@@ -166,6 +197,7 @@ impl Run {
             | Change::ChildStarted { key, .. }
             | Change::Fired { key } => self.open.contains_key(key),
             Change::ChildEnded { child, .. } => self.children.contains_key(child),
+            Change::Received { event } => event.addressed || self.hears(event).is_some(),
             Change::Suspended | Change::Resumed | Change::Cancelled => false,
         };
         is_consumed.then(|| entry.change.clone())

@@ -1,6 +1,6 @@
 //! Records: what each execution of a task was given and what came of it.
 //!
-//! Made from the journal when somebody asks (`Run::replay_recorded`), never stored, so the hot
+//! Made from the journal when somebody asks (`Run::recorded`), never stored, so the hot
 //! path pays nothing for them. Redaction is the reader's business.
 
 use std::sync::Arc;
@@ -50,6 +50,47 @@ pub struct Record {
     pub child: Option<Id>,
     /// The whole iteration path, as it stands in keys.
     pub path: Arc<str>,
+    /// Which of the run's task executions it is, from 1.
+    pub execution: u32,
+}
+
+/// The records kept: those of a stretch of the executions.
+#[derive(Debug)]
+pub(super) struct Records {
+    after: usize,
+    most: usize,
+    begun: usize,
+    kept: Vec<Record>,
+}
+
+impl Records {
+    pub(super) const fn new(after: usize, most: usize) -> Self {
+        Self {
+            after,
+            most,
+            begun: 0,
+            kept: Vec::new(),
+        }
+    }
+
+    pub(super) fn kept(&self) -> &[Record] {
+        &self.kept
+    }
+
+    pub(super) const fn begun(&self) -> usize {
+        self.begun
+    }
+
+    /// Keeps a record where it is within the stretch, and says where.
+    fn begin(&mut self, record: impl FnOnce() -> Record) -> Option<usize> {
+        self.begun += 1;
+        let place = self.kept.len();
+        if self.begun <= self.after || place >= self.most {
+            return None;
+        }
+        self.kept.push(record());
+        Some(place)
+    }
 }
 
 impl Run {
@@ -60,11 +101,11 @@ impl Run {
         if matches!(around, Some(State::Fork(branches)) if branches.turns.is_some()) {
             return;
         }
+        let execution = self.executions;
         let Some(records) = &mut self.records else {
             return;
         };
-        frame.record = Some(records.len());
-        records.push(Record {
+        frame.record = records.begin(|| Record {
             reference: Arc::clone(&frame.task.reference),
             name: frame.task.name.clone(),
             iteration: loops(&frame.iteration),
@@ -78,12 +119,13 @@ impl Run {
             attempts: Vec::new(),
             child: None,
             path: Arc::clone(&frame.iteration),
+            execution,
         });
     }
 
     /// The record of a frame, where records are kept.
     pub(super) fn record_of(&mut self, index: Option<usize>) -> Option<&mut Record> {
-        self.records.as_mut()?.get_mut(index?)
+        self.records.as_mut()?.kept.get_mut(index?)
     }
 
     /// Notes whether an open frame is running or waiting.
@@ -97,6 +139,7 @@ impl Run {
         let status = match &frame.state {
             State::Wait(_) => WAITING,
             State::Child(open) if open.run.is_some() => WAITING,
+            State::Listen(ear) if ear.each.is_none() => WAITING,
             State::Call(call) if call.not_before.is_some() => WAITING,
             State::Try(trial) if trial.is_delayed() => WAITING,
             _ => RUNNING,

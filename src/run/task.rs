@@ -4,14 +4,17 @@
 //! task also hears how the tasks inside it ended.
 
 pub(super) mod call;
+pub(super) mod function;
+pub(super) mod listen;
 pub(super) mod run;
 pub(super) mod wait;
 pub(super) mod r#try;
 mod credentials;
 mod r#do;
+mod emit;
 mod r#for;
 mod fork;
-pub(super) mod function;
+mod openapi;
 mod parallel;
 mod raise;
 mod request;
@@ -34,17 +37,19 @@ pub(super) fn begin(run: &mut Run, id: FrameId) -> Result<(), Fault> {
     };
     let task = Arc::clone(&frame.task);
     match &task.kind {
-        Kind::Call(call) => call::begin(run, id, call),
+        Kind::Call(_) | Kind::OpenApi(_) => call::begin(run, id),
         Kind::Do(tasks) => {
             r#do::begin(run, id, tasks);
             Ok(())
         }
+        Kind::Emit(emit) => emit::begin(run, id, emit),
         Kind::For(loops) => r#for::begin(run, id, loops),
         Kind::Fork(fork) => {
             fork::begin(run, id, fork);
             Ok(())
         }
         Kind::Function(call) => function::begin(run, id, call),
+        Kind::Listen(listen) => listen::begin(run, id, listen),
         Kind::Raise(raise) => Err(raise::fault(run, frame, raise)),
         Kind::Run(workflow) => run::begin(run, id, workflow),
         Kind::Set(template) => set::begin(run, id, template),
@@ -88,6 +93,7 @@ pub(super) fn child_completed(run: &mut Run, id: FrameId, child: Completed) {
         }),
         Next::Leave => match &task.kind {
             Kind::For(loops) => r#for::next(run, id, loops, child.output),
+            Kind::Listen(listen) => listen::left(run, id, listen, &child.output),
             Kind::Try(attempted) => r#try::left(run, id, attempted, child.output),
             _ => run.moves.push(Move::Complete {
                 frame: id,

@@ -25,6 +25,8 @@ pub const PASSING_MAX: usize = 1_000;
 #[derive(Default)]
 pub struct Secrets {
     config: Config,
+    /// References without a value stand for themselves, and nothing of this machine is read.
+    rehearsed: bool,
     sealed: ArcSwap<HashMap<String, SecretString>>,
     files: Mutex<HashMap<String, Read>>,
     tracked: Mutex<Tracked>,
@@ -64,6 +66,18 @@ impl Secrets {
         secrets
     }
 
+    /// These values by name, for rehearsals, which must not depend on the machine they are on: a
+    /// reference that has none stands for itself, such as `secret crm.token` or `env KEY`.
+    #[must_use]
+    pub fn rehearsed(values: HashMap<String, SecretString>) -> Self {
+        let secrets = Self {
+            rehearsed: true,
+            ..Self::default()
+        };
+        secrets.replace(values);
+        secrets
+    }
+
     /// Takes these sealed secrets in place of the present ones. Values that were live stay hidden
     /// in outputs: calls under way may still hold them.
     pub fn replace(&self, sealed: HashMap<String, SecretString>) {
@@ -89,6 +103,9 @@ impl Secrets {
     /// # Errors
     /// [`Error`] with what is missing and what to do; it names the place, never a value.
     pub fn try_resolve(&self, reference: &Reference) -> Result<SecretString, Error> {
+        if self.rehearsed {
+            return Ok(self.stand_in(reference));
+        }
         match reference {
             Reference::Env(name) => self.variable(name),
             Reference::File(path) => self.file(path),
@@ -103,6 +120,9 @@ impl Secrets {
     pub fn named(&self, name: &str) -> Option<SecretString> {
         if let Ok(value) = self.sealed(name, None) {
             return Some(value);
+        }
+        if self.rehearsed {
+            return None;
         }
         let upper: String = name
             .chars()
@@ -128,6 +148,18 @@ impl Secrets {
     #[must_use]
     pub fn redactor(&self) -> Arc<Redactor> {
         self.redactor.load_full()
+    }
+
+    fn stand_in(&self, reference: &Reference) -> SecretString {
+        let text = reference.to_string();
+        let value = match reference {
+            Reference::Sealed { name, member } => self.sealed(name, member.as_deref()).ok(),
+            Reference::Env(_) | Reference::File(_) => self.sealed(&text, None).ok(),
+        };
+        value.unwrap_or_else(|| {
+            self.track([text.clone()]);
+            text.into()
+        })
     }
 
     /// Hides a value in outputs that is no secret of definitions and is soon replaced, such as an

@@ -18,7 +18,9 @@ use super::{Settings, World};
 use crate::api;
 use crate::api::definitions::plan::{self, Mode};
 use crate::api::definitions::{self, Checks};
+use crate::api::documents;
 use crate::call;
+use crate::run::named_secrets;
 use crate::secret::{Keyring, SealContext, Sealed};
 use crate::store::{self, Store};
 use crate::webhook;
@@ -96,6 +98,42 @@ pub async fn open_secrets(
     Ok(opened)
 }
 
+/// Seals a secret that a sender has sent, where there is none of that name, and puts it in force.
+pub fn capture(world: &Arc<World>) -> Arc<webhook::Capture> {
+    let world = Arc::clone(world);
+    Arc::new(move |name, value| {
+        let world = Arc::clone(&world);
+        Box::pin(async move {
+            let kept = keep(&world, &name, &value).await;
+            if let Err(error) = &kept {
+                tracing::warn!(secret.name = name, "a secret was not captured: {error:#}");
+            }
+            kept.is_ok()
+        })
+    })
+}
+
+async fn keep(world: &World, name: &str, value: &str) -> anyhow::Result<()> {
+    // The first version: where there is one already, the database refuses it.
+    let version = 1;
+    let context = SealContext {
+        environment: &world.environment,
+        name,
+        version,
+    };
+    let row = world.keyring.seal(&context, value.as_bytes())?;
+    let sealed = store::secrets::Sealed {
+        name: name.to_owned(),
+        version,
+        kek_id: row.kek_id,
+        wrapped_key: row.wrapped_key,
+        sealed: row.sealed,
+    };
+    world.store.put_secrets(vec![sealed]).await?;
+    all(world).await?;
+    Ok(())
+}
+
 /// The readers of the kinds of definitions.
 pub const CHECKS: Checks = Checks {
     source: |text| webhook::source::parse(text).map(|source| source.name),
@@ -108,7 +146,11 @@ pub const CHECKS: Checks = Checks {
 /// Every fault in every file, with file, line and column; nothing is changed then.
 pub async fn apply(world: &World, dir: &Path) -> anyhow::Result<()> {
     let directory = dir.to_owned();
-    let read = move || definitions::read(&directory, &CHECKS);
+    let files = tokio::task::spawn_blocking(move || definitions::files(&directory)).await??;
+    let texts = files.iter().map(|file| file.text.as_str());
+    let fetch = fetch(&world.destinations);
+    let documents = documents::of(&world.store, &fetch, &world.work, texts).await;
+    let read = move || definitions::check(files, &CHECKS, &documents);
     // Definitions are compiled where stacks are deep enough.
     let set = world.work.spawn(async move { read() }).await??;
     let plan = plan::apply(&world.store, set, Mode::default()).await?;
@@ -120,6 +162,15 @@ pub async fn apply(world: &World, dir: &Path) -> anyhow::Result<()> {
         tracing::info!(dir = %dir.display(), action = line.action.word(), "{}", line.subject);
     }
     Ok(())
+}
+
+/// Fetches API documents as any call is made.
+fn fetch(destinations: &Arc<call::Destinations>) -> documents::Fetch {
+    let destinations = Arc::clone(destinations);
+    Arc::new(move |uri| {
+        let destinations = Arc::clone(&destinations);
+        Box::pin(async move { destinations.api_document(&uri).await })
+    })
 }
 
 /// Watches the revision and, where there is one, the definitions directory.
@@ -203,13 +254,15 @@ pub fn api_parts(world: &Arc<World>, settings: &Settings) -> api::Parts {
         definitions: Arc::clone(&world.definitions),
         endings: Arc::clone(&world.worker.endings),
         keyring: Arc::clone(&world.keyring),
-        secrets: super::named_secrets(&world.secrets),
+        secrets: named_secrets(&world.secrets),
         redactor: super::redactor(&world.secrets),
         checks: CHECKS,
+        fetch: fetch(&world.destinations),
         reload: Arc::new(move || {
             let world = Arc::clone(&reload);
             Box::pin(async move { all(&world).await })
         }),
+        rejected: Arc::clone(&world.rejected),
         door: Arc::new(move || serde_json::to_value(counters.tally()).unwrap_or_default()),
         tasks_max: settings.run.tasks_max,
         work: world.work.clone(),

@@ -9,9 +9,12 @@ use base64::Engine as _;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
+use super::check::{Check, When};
+use super::elements::{Item, Path};
 use super::extract::BASE64;
 use super::key::{Key, value_in_round};
-use super::template::{Scope, Template};
+use super::pointer::Pointer;
+use super::template::Scope;
 use super::view::View;
 use super::{Cause, Keys, Verified};
 
@@ -21,13 +24,8 @@ pub(super) struct Token {
     /// The first secret the checks name; its values are the rounds.
     pub key: Key,
     pub checks: Vec<Check>,
-}
-
-/// A value of the delivery that must equal a text with a secret in it.
-#[derive(Clone, Debug)]
-pub(super) struct Check {
-    pub value: Template,
-    pub equals: Template,
+    /// Every one of these elements must pass.
+    pub foreach: Option<Path>,
 }
 
 /// `scheme: basic` (RFC 7617).
@@ -38,48 +36,80 @@ pub(super) struct Basic {
 }
 
 impl Token {
-    pub fn verify(&self, view: &View<'_>, keys: &dyn Keys) -> Result<Verified, Cause> {
+    /// `items` are the `{item:}` pointers of the scheme.
+    pub fn verify(
+        &self,
+        view: &View<'_>,
+        keys: &dyn Keys,
+        items: &[Pointer],
+    ) -> Result<Verified, Cause> {
         let live = self.key.live(keys)?;
-        let values = self
-            .checks
-            .iter()
-            .map(|check| check.value.bytes(view, &Scope::NONE));
-        let values: Result<Vec<_>, _> = values.collect();
-        let values = values.map_err(|_| Cause::SignatureMissing)?;
+        let elements = self.elements(view, items).ok_or(Cause::SignatureMissing)?;
         let mut matched = None;
+        let mut missing = false;
         for (index, _) in live {
             let secret = &|name: &str| value_in_round(keys, name, index);
-            let scope = Scope {
-                fields: &[],
-                secret,
-            };
-            let pairs = self.checks.iter().zip(&values);
-            let failed = pairs.filter(|(check, value)| !check.holds(value, view, &scope));
-            if failed.count() == 0 {
+            let mut failed = 0_usize;
+            // All of them, whatever the first ones say, so that the time tells nothing.
+            let each = elements
+                .iter()
+                .flat_map(|item| self.checks.iter().map(move |check| (item, check)));
+            for (item, check) in each {
+                let scope = Scope {
+                    item: item.as_ref(),
+                    secret,
+                    ..Scope::NONE
+                };
+                let holds = check.holds(view, &scope, keys);
+                missing |= holds.is_err();
+                failed += usize::from(holds != Ok(true));
+            }
+            if failed == 0 {
                 matched = matched.or(Some(index));
             }
         }
+        let cause = if missing {
+            Cause::SignatureMissing
+        } else {
+            Cause::CheckFailed
+        };
         Ok(Verified {
             secret_name: Some(Arc::clone(&self.key.secret)),
-            secret_index: matched.ok_or(Cause::CheckFailed)?,
+            secret_index: matched.ok_or(cause)?,
         })
     }
 
-    pub fn is_offered(&self, view: &View<'_>) -> bool {
-        let mut checks = self.checks.iter();
-        checks.all(|check| check.value.bytes(view, &Scope::NONE).is_ok())
+    /// What is checked: the elements of the batch, or once the delivery as a whole.
+    fn elements<'v>(&self, view: &View<'v>, items: &[Pointer]) -> Option<Vec<Option<Item<'v>>>> {
+        let Some(path) = &self.foreach else {
+            return Some(vec![None]);
+        };
+        let elements = path.find(view.delivery.body)?.into_iter();
+        let elements: Vec<_> = elements.map(|raw| Some(Item::json(raw, items))).collect();
+        (!elements.is_empty()).then_some(elements)
+    }
+
+    pub fn is_offered(&self, view: &View<'_>, items: &[Pointer]) -> bool {
+        let Some(elements) = self.elements(view, items) else {
+            return false;
+        };
+        let always = self
+            .checks
+            .iter()
+            .filter(|check| check.when == When::Always);
+        let mut values = always.flat_map(|check| elements.iter().map(move |item| (check, item)));
+        values.all(|(check, item)| {
+            let scope = Scope {
+                item: item.as_ref(),
+                ..Scope::NONE
+            };
+            check.value.bytes(view, &scope).is_ok()
+        })
     }
 
     /// The headers whose values are compared.
     pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
         self.checks.iter().flat_map(|check| check.value.headers())
-    }
-}
-
-impl Check {
-    fn holds(&self, value: &[u8], view: &View<'_>, scope: &Scope<'_>) -> bool {
-        let expected = self.equals.bytes(view, scope);
-        expected.is_ok_and(|expected| verify_slices_are_equal(&expected, value).is_ok())
     }
 }
 

@@ -4,7 +4,8 @@
 //! blank, ambiguous, too long or holds control characters is absent: it goes into keys, rows and
 //! routes, where none of those belongs.
 
-use super::compile::templates;
+use super::compile::words::{filled_texts, templates};
+use super::elements::Batch;
 use super::template::{Names, Scope, Template};
 use super::view::View;
 use crate::workflow::document::Place;
@@ -38,6 +39,9 @@ type Alternatives = Vec<Template>;
 /// A compiled `event:`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Locations {
+    /// Where the elements stand, if the sender puts several events into one delivery; the first
+    /// of them that the body has counts.
+    pub batch: Vec<Batch>,
     id: Alternatives,
     dedupe_id: Alternatives,
     kind: Alternatives,
@@ -50,6 +54,8 @@ pub(super) struct Locations {
 impl Locations {
     pub fn read(place: &Place<'_>, names: &mut Names) -> Option<Self> {
         let object = place.object()?;
+        let batch = object.optional("batch");
+        let batch = batch.map_or_else(|| Some(Vec::new()), |place| batches(&place));
         let mut location = |name| match object.optional(name) {
             None => Some(Vec::new()),
             Some(place) => templates(&place, names),
@@ -62,9 +68,13 @@ impl Locations {
             occurred_at: location("occurredAt")?,
             attempt: location("attempt")?,
             attributes: Vec::new(),
+            batch: Vec::new(),
         };
         object.finish();
-        Some(locations)
+        Some(Self {
+            batch: batch?,
+            ..locations
+        })
     }
 
     /// Adds the attributes a source maps.
@@ -87,26 +97,39 @@ impl Locations {
         self.id.first()?.sole_header()?.first()
     }
 
-    pub fn facts(&self, view: &View<'_>) -> Facts {
-        let event_id = fact(&self.id, view);
+    pub fn facts(&self, view: &View<'_>, scope: &Scope<'_>) -> Facts {
+        let fact = |alternatives: &Alternatives| fact(alternatives, view, scope);
+        let event_id = fact(&self.id);
         let attributes = self.attributes.iter();
         Facts {
-            dedupe_id: fact(&self.dedupe_id, view).or_else(|| event_id.clone()),
+            dedupe_id: fact(&self.dedupe_id).or_else(|| event_id.clone()),
             event_id,
-            kind: fact(&self.kind, view),
-            subject: fact(&self.subject, view),
-            occurred_at: fact(&self.occurred_at, view),
-            attempt: fact(&self.attempt, view),
+            kind: fact(&self.kind),
+            subject: fact(&self.subject),
+            occurred_at: fact(&self.occurred_at),
+            attempt: fact(&self.attempt),
             attributes: attributes
-                .filter_map(|(name, value)| Some((name.clone(), fact(value, view)?)))
+                .filter_map(|(name, value)| Some((name.clone(), fact(value)?)))
                 .collect(),
         }
     }
 }
 
-fn fact(alternatives: &[Template], view: &View<'_>) -> Option<String> {
+fn batches(place: &Place<'_>) -> Option<Vec<Batch>> {
+    let texts = filled_texts(place)?.into_iter().map(|text| {
+        let batch = Batch::parse(text);
+        if batch.is_none() {
+            let hint = "write `/events/*`, `/*`, `lines`, or `xml:/Envelope/Item`";
+            place.fault_with(format!("`{text}` says not where elements stand"), hint);
+        }
+        batch
+    });
+    texts.collect()
+}
+
+fn fact(alternatives: &[Template], view: &View<'_>, scope: &Scope<'_>) -> Option<String> {
     let texts = alternatives.iter();
-    let mut texts = texts.filter_map(|template| template.text(view, &Scope::NONE));
+    let mut texts = texts.filter_map(|template| template.text(view, scope));
     texts.find(|text| {
         !text.trim().is_empty()
             && text.len() <= FACT_BYTES_MAX

@@ -4,12 +4,16 @@
 //! Called by the leaves of a scheme. What cannot be read is skipped, never fatal: one header may
 //! carry signatures of several versions and keys.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::HeaderName;
 
 use super::Cause;
+use super::choice::Choice;
+use super::template::{Scope, Template};
 use super::view::View;
 
 /// Candidates looked at in one delivery; senders with one header per key use up to 100.
@@ -29,7 +33,7 @@ pub(super) const BASE64_SECRET: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// Base64 of RFC 4648 section 5.
-const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, RELAXED);
+pub(super) const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, RELAXED);
 
 /// How bytes are written as text.
 #[derive(Clone, Copy, Debug)]
@@ -69,9 +73,13 @@ impl Encoding {
 #[derive(Clone, Debug)]
 pub(super) enum Location {
     Header(Vec<HeaderName>),
+    /// All headers whose names begin so.
+    HeadersBeginning(String),
     Query(Vec<String>),
     Form(Vec<String>),
     Json(Vec<usize>),
+    /// Within the element of a batch that is looked at.
+    Item(Vec<usize>),
 }
 
 /// `signature:` of a leaf.
@@ -85,15 +93,15 @@ pub(super) struct Extraction {
     /// Separates the key of a field from its value.
     pub pair: Option<char>,
     /// The keys whose values are signatures; empty where there is no `pair`.
-    pub keys: Vec<String>,
+    pub keys: Vec<Template>,
     pub prefix: Option<String>,
     pub prefix_required: bool,
-    pub encoding: Encoding,
+    pub encoding: Choice<Encoding>,
 }
 
 /// What a delivery offers in one place, still as text.
 pub(super) struct Offer<'v> {
-    values: Vec<std::borrow::Cow<'v, str>>,
+    values: Vec<Cow<'v, str>>,
 }
 
 /// The fields and decoded candidates of an offer.
@@ -102,21 +110,59 @@ pub(super) struct Candidates<'o> {
     pub signatures: Vec<Vec<u8>>,
 }
 
-impl Extraction {
+/// How an offer is read in one verification: what depends on secrets and settings, evaluated.
+struct Reading<'r> {
+    keys: Vec<String>,
+    encoding: Encoding,
+    extraction: &'r Extraction,
+}
+
+impl Location {
     /// The values in place; blank ones and ones that are no text are left out.
-    pub fn offer<'v>(&self, view: &'v View<'_>) -> Offer<'v> {
-        let mut values: Vec<std::borrow::Cow<'v, str>> = match &self.location {
-            Location::Header(names) => {
-                let texts = view.headers(names).into_iter();
-                let texts = texts.filter_map(|bytes| std::str::from_utf8(bytes).ok());
-                texts.map(Into::into).collect()
+    pub fn offer<'v>(&self, view: &'v View<'_>, scope: &Scope<'v>) -> Offer<'v> {
+        let texts = |values: Vec<&'v [u8]>| -> Vec<Cow<'v, str>> {
+            let texts = values.into_iter();
+            let texts = texts.filter_map(|bytes| std::str::from_utf8(bytes).ok());
+            texts.map(Into::into).collect()
+        };
+        let mut values: Vec<Cow<'v, str>> = match self {
+            Self::Header(names) => texts(view.headers(names)),
+            Self::HeadersBeginning(start) => texts(view.headers_beginning(start)),
+            Self::Query(names) => view.query(names).into_iter().collect(),
+            Self::Form(names) => view.form(names).into_iter().collect(),
+            Self::Json(indexes) => view.json(indexes).map(Into::into).into_iter().collect(),
+            Self::Item(indexes) => {
+                let text = scope.item.and_then(|item| item.text(indexes));
+                text.map(Into::into).into_iter().collect()
             }
-            Location::Query(names) => view.query(names).into_iter().collect(),
-            Location::Form(names) => view.form(names).into_iter().collect(),
-            Location::Json(indexes) => view.json(indexes).map(Into::into).into_iter().collect(),
         };
         values.retain(|value| !value.trim().is_empty());
         Offer { values }
+    }
+}
+
+impl Location {
+    /// The headers it names.
+    pub fn headers(&self) -> &[HeaderName] {
+        match self {
+            Self::Header(names) => names,
+            _ => &[],
+        }
+    }
+}
+
+impl Offer<'_> {
+    /// The one value; none where there are several that disagree.
+    pub fn only(self) -> Option<String> {
+        let values = self.values.into_iter().map(Cow::into_owned);
+        super::view::only(values.collect())
+    }
+}
+
+impl Extraction {
+    /// The values in place.
+    pub fn offer<'v>(&self, view: &'v View<'_>, scope: &Scope<'v>) -> Offer<'v> {
+        self.location.offer(view, scope)
     }
 
     /// Splits and decodes an offer.
@@ -124,17 +170,31 @@ impl Extraction {
     /// # Errors
     /// `SignatureMissing` where nothing of this kind is offered, `SignatureMalformed` where
     /// something is but none of it can be read.
-    pub fn read<'o>(&self, offer: &'o Offer<'_>) -> Result<Candidates<'o>, Cause> {
+    pub fn read<'o>(
+        &self,
+        offer: &'o Offer<'_>,
+        view: &View<'_>,
+        scope: &Scope<'_>,
+    ) -> Result<Candidates<'o>, Cause> {
+        let keys = self.keys.iter().map(|key| key.text(view, scope));
+        let reading = Reading {
+            keys: keys.collect::<Option<_>>().ok_or(Cause::SecretMissing)?,
+            encoding: self
+                .encoding
+                .pick(view, scope)
+                .ok_or(Cause::SignatureMalformed)?,
+            extraction: self,
+        };
         let mut fields = Vec::new();
         let mut signatures = Vec::new();
         let mut unreadable = false;
         let values = offer.values.iter();
         let items = values.flat_map(|value| self.items(value));
         for item in items.take(CANDIDATES_MAX) {
-            let Some(text) = self.candidate(item, &mut fields, &mut unreadable) else {
+            let Some(text) = reading.candidate(item, &mut fields, &mut unreadable) else {
                 continue;
             };
-            match self.decode(text) {
+            match reading.decode(text) {
                 Some(signature) => signatures.push(signature),
                 None => unreadable = true,
             }
@@ -147,25 +207,30 @@ impl Extraction {
     }
 
     /// Whether a signature of this kind is offered, readable or not.
-    pub fn is_offered(&self, view: &View<'_>) -> bool {
-        let offer = self.offer(view);
-        let read = self.read(&offer);
+    pub fn is_offered(&self, view: &View<'_>, scope: &Scope<'_>) -> bool {
+        let offer = self.offer(view, scope);
+        let read = self.read(&offer, view, scope);
         !matches!(read, Err(Cause::SignatureMissing))
     }
 
     /// The text of a signature as this place wants it, with the given further fields.
-    pub fn write(&self, signature: &[u8], fields: &[(&str, String)]) -> String {
+    pub fn write(
+        &self,
+        signature: &[u8],
+        fields: &[(&str, String)],
+        (view, scope): (&View<'_>, &Scope<'_>),
+    ) -> Option<String> {
         let prefix = self.prefix.as_deref().unwrap_or_default();
-        let text = format!("{prefix}{}", self.encoding.encode(signature));
+        let text = format!("{prefix}{}", self.encoding.usual()?.encode(signature));
         let (Some(pair), Some(key)) = (self.pair, self.keys.first()) else {
-            return text;
+            return Some(text);
         };
         let mut written: Vec<_> = fields
             .iter()
             .map(|(k, v)| format!("{k}{pair}{v}"))
             .collect();
-        written.push(format!("{key}{pair}{text}"));
-        written.join(&self.split.unwrap_or(',').to_string())
+        written.push(format!("{}{pair}{text}", key.text(view, scope)?));
+        Some(written.join(&self.split.unwrap_or(',').to_string()))
     }
 
     fn items<'v>(&self, value: &'v str) -> impl Iterator<Item = &'v str> + use<'v> {
@@ -174,7 +239,9 @@ impl Extraction {
         let items = value.split(move |c| Some(c) == split);
         items.map(move |item| if trim { item.trim() } else { item })
     }
+}
 
+impl Reading<'_> {
     /// The text that should be a signature; fields are noted on the way.
     fn candidate<'o>(
         &self,
@@ -182,7 +249,7 @@ impl Extraction {
         fields: &mut Vec<(&'o str, &'o str)>,
         unreadable: &mut bool,
     ) -> Option<&'o str> {
-        let Some(pair) = self.pair else {
+        let Some(pair) = self.extraction.pair else {
             return Some(item);
         };
         let Some((key, value)) = item.split_once(pair) else {
@@ -194,11 +261,11 @@ impl Extraction {
     }
 
     fn decode(&self, text: &str) -> Option<Vec<u8>> {
-        let bare = match &self.prefix {
+        let bare = match &self.extraction.prefix {
             None => text,
             Some(prefix) => match text.strip_prefix(prefix.as_str()) {
                 Some(bare) => bare,
-                None if self.prefix_required => return None,
+                None if self.extraction.prefix_required => return None,
                 None => text,
             },
         };

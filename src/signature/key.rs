@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest;
 use base64::Engine as _;
 
 use super::extract::BASE64_SECRET;
@@ -18,6 +19,8 @@ pub(super) enum Decode {
     Hex,
     /// Base64 after an optional mark that says what it is (Standard Webhooks `whsec_`, `whpk_`).
     Base64(&'static str),
+    /// The SHA-1 of the text (Braintree).
+    Sha1,
 }
 
 impl Decode {
@@ -27,9 +30,11 @@ impl Decode {
         ("base64", Self::Base64("")),
         ("whsec", Self::Base64("whsec_")),
         ("whpk", Self::Base64("whpk_")),
+        ("sha1", Self::Sha1),
     ];
 
-    fn apply(self, value: Vec<u8>) -> Option<Vec<u8>> {
+    /// The key, where the text is of this form and not blank.
+    pub fn apply(self, value: Vec<u8>) -> Option<Vec<u8>> {
         let text = value.trim_ascii();
         let key = match self {
             Self::Utf8 => return Some(value),
@@ -37,6 +42,10 @@ impl Decode {
             Self::Base64(mark) => {
                 let bare = text.strip_prefix(mark.as_bytes()).unwrap_or(text);
                 BASE64_SECRET.decode(bare).ok()
+            }
+            Self::Sha1 => {
+                let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &value);
+                Some(hash.as_ref().to_vec())
             }
         };
         key.filter(|key| !key.is_empty())

@@ -27,12 +27,27 @@ impl Pointer {
             .collect();
         (tokens.len() <= TOKENS_MAX).then_some(Self(tokens))
     }
+
+    /// The members and places on the way.
+    pub fn tokens(&self) -> &[String] {
+        &self.0
+    }
 }
 
-/// The scalars the pointers lead to: strings unescaped, numbers and booleans as spelled. None for
-/// null, for objects and arrays, and for everything where the body is not JSON. Of a repeated
-/// member the last one counts, as everywhere else in this server.
-pub(super) fn select(body: &[u8], pointers: &[Pointer]) -> Vec<Option<String>> {
+/// What a pointer leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// A scalar: strings unescaped, numbers and booleans as spelled.
+    Text(String),
+    /// An object or array without members.
+    Empty,
+    /// An object or array with members.
+    Filled,
+}
+
+/// What the pointers lead to. None for null, for what is not there, and for everything where the
+/// body is not JSON. Of a repeated member the last one counts, as everywhere else in this server.
+pub(super) fn select(body: &[u8], pointers: &[Pointer]) -> Vec<Option<Found>> {
     let mut found = vec![None; pointers.len()];
     if let Ok(root) = serde_json::from_slice::<&RawValue>(body) {
         let all = (0..pointers.len()).collect();
@@ -44,14 +59,22 @@ pub(super) fn select(body: &[u8], pointers: &[Pointer]) -> Vec<Option<String>> {
             found.fill(None);
         }
     }
-    found.into_iter().map(|raw| scalar(raw?)).collect()
+    found.into_iter().map(|raw| tell(raw?)).collect()
 }
 
-fn scalar(raw: &str) -> Option<String> {
+fn tell(raw: &str) -> Option<Found> {
     match raw.as_bytes().first()? {
-        b'{' | b'[' | b'n' => None,
-        b'"' => serde_json::from_str(raw).ok(),
-        _ => Some(raw.to_owned()),
+        b'n' => None,
+        b'{' | b'[' => {
+            let inside = raw[1..raw.len() - 1].trim_ascii();
+            Some(if inside.is_empty() {
+                Found::Empty
+            } else {
+                Found::Filled
+            })
+        }
+        b'"' => serde_json::from_str(raw).ok().map(Found::Text),
+        _ => Some(Found::Text(raw.to_owned())),
     }
 }
 

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::event::Locations;
 use super::extract::Location;
 use super::pointer::Pointer;
-use super::signed::Signed;
+use super::signed::{Material, Signed};
 use super::template::Scope;
 use super::view::View;
 use super::{Delivery, Keys};
@@ -40,10 +40,10 @@ pub(super) fn headers(
         return Err(SignError::Unsupported);
     };
     let name = names.first().ok_or(SignError::Unsupported)?;
-    let live = signed
-        .key
-        .live(keys)
-        .map_err(|_| SignError::SecretMissing)?;
+    let Material::Secret(key) = &signed.material else {
+        return Err(SignError::Unsupported);
+    };
+    let live = key.live(keys).map_err(|_| SignError::SecretMissing)?;
     let (_, key) = live.first().ok_or(SignError::SecretMissing)?;
 
     let mut added = HeaderMap::new();
@@ -71,12 +71,14 @@ pub(super) fn headers(
     let scope = Scope {
         fields: &borrowed,
         secret,
+        ..Scope::NONE
     };
-    let mac = signed.mac(key, &View::new(&complete, pointers), &scope);
+    let view = View::new(&complete, pointers);
+    let mac = signed.mac(key, &view, &scope);
     let mac = mac.map_err(|_| SignError::ContentMissing)?;
-    let text = signed
-        .signature
-        .write(&mac.ok_or(SignError::Unsupported)?, &fields);
+    let mac = mac.ok_or(SignError::Unsupported)?;
+    let text = signed.signature.write(&mac, &fields, (&view, &scope));
+    let text = text.ok_or(SignError::Unsupported)?;
     let value = HeaderValue::try_from(text).map_err(|_| SignError::Unsupported)?;
     added.insert(name.clone(), value);
     Ok(added)

@@ -3,16 +3,21 @@
 //! Used for what a sender signs, for event facts, checks and handshake answers. A part that is
 //! absent makes the whole template absent; nothing is ever replaced by an empty text.
 //!
-//! Parts: `{body} {url} {method} {path} {header:A,B} {query:a,b} {form:a,b} {json:/a,/b}`, and
-//! where a signature is checked also `{sig:k}` (a field of the signature) and `{secret:name}`.
-//! Names after a comma are alternatives: the first that is present counts. `{{` and `}}` are
-//! literal braces. Filters follow a bar: `{body|sha256hex}`.
+//! The parts are in `part`, the filters that may follow one after a bar in `filter`:
+//! `{body|sha256hex}`. Names after a comma are alternatives: the first that is present counts.
+//! `{{` and `}}` are literal braces.
 
-use aws_lc_rs::digest;
+mod filter;
+mod part;
+
 use http::HeaderName;
 
+use super::elements::Item;
+use super::jwt::Claims;
 use super::pointer::Pointer;
-use super::view::{View, only};
+use super::view::View;
+use filter::Filter;
+use part::Part;
 
 /// A template that can be rendered for any delivery.
 #[derive(Clone, Debug)]
@@ -26,26 +31,6 @@ struct Segment {
     filters: Vec<Filter>,
 }
 
-#[derive(Clone, Debug)]
-enum Part {
-    Literal(String),
-    Body,
-    Url,
-    Method,
-    Path,
-    Header(Vec<HeaderName>),
-    Query(Vec<String>),
-    Form(Vec<String>),
-    Json(Vec<usize>),
-    Field(String),
-    Secret(String),
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Filter {
-    Sha256Hex,
-}
-
 /// A part the delivery does not have, or has in an ambiguous or blank form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Absent;
@@ -55,16 +40,27 @@ pub(super) struct Absent;
 pub(super) enum Allowed {
     /// Parts of the delivery only: results are stored or shown.
     Delivery,
+    /// Also the filter `hmac`: results are answers to the sender.
+    Reply,
     /// Also `{sig:}`: results are compared or parsed.
     Signature,
     /// Also `{secret:}`: results are hashed or compared in constant time.
     Secret,
 }
 
-/// What `{sig:}` and `{secret:}` mean while one signature is checked with one secret.
+/// What the parts that are not of the whole delivery mean at one moment of a verification.
+#[derive(Clone, Copy)]
 pub(super) struct Scope<'s> {
+    /// `{sig:}`: the fields of the signature.
     pub fields: &'s [(&'s str, &'s str)],
+    /// `{secret:}` and `{parameter:}`.
     pub secret: &'s dyn Fn(&str) -> Option<Vec<u8>>,
+    /// `{claim:}`: those of a token that was verified.
+    pub claims: Option<&'s Claims>,
+    /// `{item:}`: one element of a batch.
+    pub item: Option<&'s Item<'s>>,
+    /// Which of [`Template::variants`].
+    pub variant: usize,
 }
 
 impl Scope<'_> {
@@ -72,24 +68,31 @@ impl Scope<'_> {
     pub const NONE: Scope<'static> = Scope {
         fields: &[],
         secret: &|_| None,
+        claims: None,
+        item: None,
+        variant: 0,
     };
 }
 
 /// The names templates collect while a scheme is compiled.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Names {
+    /// Of `{json:}`, into the body.
     pub pointers: Vec<Pointer>,
+    /// Of `{item:}`, into one element.
+    pub items: Vec<Pointer>,
     pub secrets: Vec<String>,
+    /// Settings of the source that are no secrets.
+    pub parameters: Vec<String>,
 }
 
 impl Names {
     pub fn pointer(&mut self, text: &str) -> Option<usize> {
-        let pointer = Pointer::parse(text)?;
-        let known = self.pointers.iter().position(|known| *known == pointer);
-        Some(known.unwrap_or_else(|| {
-            self.pointers.push(pointer);
-            self.pointers.len() - 1
-        }))
+        noted(&mut self.pointers, text)
+    }
+
+    pub fn item(&mut self, text: &str) -> Option<usize> {
+        noted(&mut self.items, text)
     }
 
     pub fn secret(&mut self, name: &str) -> String {
@@ -98,6 +101,22 @@ impl Names {
         }
         name.to_owned()
     }
+
+    pub fn parameter(&mut self, name: &str) -> String {
+        if !self.parameters.iter().any(|known| known == name) {
+            self.parameters.push(name.to_owned());
+        }
+        name.to_owned()
+    }
+}
+
+fn noted(known: &mut Vec<Pointer>, text: &str) -> Option<usize> {
+    let pointer = Pointer::parse(text)?;
+    let place = known.iter().position(|known| *known == pointer);
+    Some(place.unwrap_or_else(|| {
+        known.push(pointer);
+        known.len() - 1
+    }))
 }
 
 impl Template {
@@ -145,13 +164,20 @@ impl Template {
             }
             let mut bytes = Vec::new();
             let mut collect = |piece: &[u8]| bytes.extend_from_slice(piece);
-            segment.part.feed(view, scope, &mut collect)?;
+            let part = segment.part.feed(view, scope, &mut collect);
+            let mut value = part.map(|()| bytes);
             for filter in &segment.filters {
-                bytes = filter.apply(&bytes);
+                value = filter.apply(value, view, scope);
             }
-            sink(&bytes);
+            sink(&value?);
         }
         Ok(())
+    }
+
+    /// In how many ways the template can be read; a signature may be over any of them.
+    pub fn variants(&self) -> usize {
+        let filters = self.segments.iter().flat_map(|segment| &segment.filters);
+        filters.map(Filter::variants).max().unwrap_or(1)
     }
 
     /// The bytes of all segments, joined.
@@ -193,14 +219,21 @@ impl Template {
         lists.flatten()
     }
 
-    /// The secrets this template reads.
+    /// The secrets and parameters this template reads.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
-        self.segments
-            .iter()
-            .filter_map(|segment| match &segment.part {
-                Part::Secret(name) => Some(name.as_str()),
-                _ => None,
-            })
+        let parts = self.segments.iter().map(|segment| &segment.part);
+        parts.filter_map(|part| match part {
+            Part::Secret(name) | Part::Parameter(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The secret or parameter, where the whole template is one.
+    pub fn sole_secret(&self) -> Option<&str> {
+        match self.sole() {
+            Some(Part::Secret(name) | Part::Parameter(name)) => Some(name),
+            _ => None,
+        }
     }
 }
 
@@ -215,112 +248,8 @@ impl Segment {
     fn parse(text: &str, allowed: Allowed, names: &mut Names) -> Result<Self, String> {
         let mut pieces = text.split('|');
         let part = Part::parse(pieces.next().unwrap_or_default(), allowed, names)?;
-        let filters = pieces.map(Filter::parse).collect::<Result<_, _>>()?;
+        let filters = pieces.map(|piece| Filter::parse(piece, allowed, names));
+        let filters = filters.collect::<Result<_, _>>()?;
         Ok(Self { part, filters })
     }
-}
-
-impl Part {
-    fn parse(text: &str, allowed: Allowed, names: &mut Names) -> Result<Self, String> {
-        let (kind, argument) = text.split_once(':').unwrap_or((text, ""));
-        if argument.is_empty() {
-            return Self::parse_plain(text);
-        }
-        let list = || argument.split(',').map(str::to_owned).collect();
-        match kind {
-            "header" => argument
-                .split(',')
-                .map(|name| {
-                    name.parse()
-                        .map_err(|_| format!("`{name}` is no header name"))
-                })
-                .collect::<Result<_, _>>()
-                .map(Self::Header),
-            "query" => Ok(Self::Query(list())),
-            "form" => Ok(Self::Form(list())),
-            "json" => argument
-                .split(',')
-                .map(|text| names.pointer(text).ok_or_else(|| no_pointer(text)))
-                .collect::<Result<_, _>>()
-                .map(Self::Json),
-            "sig" if allowed != Allowed::Delivery => Ok(Self::Field(argument.to_owned())),
-            "secret" if allowed == Allowed::Secret => Ok(Self::Secret(names.secret(argument))),
-            "sig" | "secret" => Err(format!("`{{{text}}}` may not be used here")),
-            _ => Err(unknown(text)),
-        }
-    }
-
-    fn parse_plain(text: &str) -> Result<Self, String> {
-        match text {
-            "body" => Ok(Self::Body),
-            "url" => Ok(Self::Url),
-            "method" => Ok(Self::Method),
-            "path" => Ok(Self::Path),
-            _ => Err(unknown(text)),
-        }
-    }
-
-    fn feed(
-        &self,
-        view: &View<'_>,
-        scope: &Scope<'_>,
-        sink: &mut dyn FnMut(&[u8]),
-    ) -> Result<(), Absent> {
-        match self {
-            Self::Literal(text) => sink(text.as_bytes()),
-            Self::Body => sink(view.delivery.body),
-            Self::Url => sink(view.delivery.url.ok_or(Absent)?.as_bytes()),
-            Self::Method => sink(view.delivery.method.as_str().as_bytes()),
-            Self::Path => sink(view.path().as_bytes()),
-            Self::Header(names) => sink(view.header(names).ok_or(Absent)?),
-            Self::Query(names) => sink(view.query(names).ok_or(Absent)?.as_bytes()),
-            Self::Form(names) => sink(view.form(names).ok_or(Absent)?.as_bytes()),
-            Self::Json(indexes) => sink(view.json(indexes).ok_or(Absent)?.as_bytes()),
-            Self::Field(name) => {
-                let fields = scope.fields.iter().filter(|(key, _)| key == name);
-                sink(
-                    only(fields.map(|(_, value)| value).collect())
-                        .ok_or(Absent)?
-                        .as_bytes(),
-                );
-            }
-            Self::Secret(name) => sink(&(scope.secret)(name).ok_or(Absent)?),
-        }
-        Ok(())
-    }
-
-    fn header(&self) -> Option<&[HeaderName]> {
-        match self {
-            Self::Header(names) => Some(names),
-            _ => None,
-        }
-    }
-}
-
-impl Filter {
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "sha256hex" => Ok(Self::Sha256Hex),
-            _ => Err(format!(
-                "the filter `{text}` is not known; known: sha256hex"
-            )),
-        }
-    }
-
-    fn apply(self, bytes: &[u8]) -> Vec<u8> {
-        match self {
-            Self::Sha256Hex => hex::encode(digest::digest(&digest::SHA256, bytes)).into_bytes(),
-        }
-    }
-}
-
-fn no_pointer(text: &str) -> String {
-    format!("`{text}` is no JSON pointer: it starts with `/` and has at most 16 parts")
-}
-
-fn unknown(text: &str) -> String {
-    format!(
-        "`{{{text}}}` is not known; known: body, url, method, path, header:, query:, form:, json:, \
-         sig:, secret:"
-    )
 }

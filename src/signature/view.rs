@@ -6,10 +6,11 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use http::HeaderName;
+use http::{HeaderName, header};
 
 use super::Delivery;
-use super::pointer::{self, Pointer};
+use super::pointer::{self, Found, Pointer};
+use super::xml;
 
 /// Part of a body that is a form; more fields than this are not looked at.
 const FIELDS_MAX: usize = 1_000;
@@ -17,7 +18,7 @@ const FIELDS_MAX: usize = 1_000;
 pub(super) struct View<'a> {
     pub delivery: &'a Delivery<'a>,
     pointers: &'a [Pointer],
-    json: OnceCell<Vec<Option<String>>>,
+    json: OnceCell<Vec<Option<Found>>>,
 }
 
 impl<'a> View<'a> {
@@ -50,23 +51,57 @@ impl<'a> View<'a> {
         field(query.as_bytes(), names)
     }
 
+    /// All values of the headers whose names begin so.
+    pub fn headers_beginning(&self, start: &str) -> Vec<&'a [u8]> {
+        let headers = self.delivery.headers.iter();
+        let named = headers.filter(|(name, _)| name.as_str().starts_with(start));
+        named.map(|(_, value)| value.as_bytes()).collect()
+    }
+
     /// The one value of the first of these form fields that is there.
     pub fn form(&self, names: &[String]) -> Option<Cow<'a, str>> {
         field(self.delivery.body, names)
     }
 
+    /// Whether the body says it is a form.
+    pub fn is_form(&self) -> bool {
+        let media = self.header(&[header::CONTENT_TYPE]).unwrap_or_default();
+        let essence = media.split(|byte| *byte == b';').next();
+        let essence = essence.unwrap_or_default().trim_ascii();
+        essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+    }
+
     /// The scalar at the first of these pointers (by index) that leads to one.
     pub fn json(&self, indexes: &[usize]) -> Option<&str> {
+        indexes.iter().find_map(|index| text(self.found(*index)?))
+    }
+
+    /// What is at this pointer (by index).
+    pub fn found(&self, index: usize) -> Option<&Found> {
         let select = || pointer::select(self.delivery.body, self.pointers);
-        let found = self.json.get_or_init(select);
-        let values = indexes.iter().filter_map(|index| found[*index].as_deref());
-        values.into_iter().find(|value| !value.trim().is_empty())
+        self.json.get_or_init(select)[index].as_ref()
+    }
+
+    /// The one text of the elements at the first of these paths that has any.
+    pub fn xml(&self, paths: &[Pointer]) -> Option<String> {
+        let mut texts = paths
+            .iter()
+            .map(|path| xml::texts(self.delivery.body, path));
+        texts.find_map(|texts| only(texts?))
     }
 
     /// The path without the query.
     pub fn path(&self) -> &'a str {
         let whole = self.delivery.path_and_query;
         whole.split_once('?').map_or(whole, |(path, _)| path)
+    }
+}
+
+/// A scalar that is not blank.
+pub(super) fn text(found: &Found) -> Option<&str> {
+    match found {
+        Found::Text(text) if !text.trim().is_empty() => Some(text),
+        _ => None,
     }
 }
 

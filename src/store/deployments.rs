@@ -20,7 +20,8 @@ pub async fn activate(connection: &mut PgConnection, id: i32) -> Result<(), Erro
         "insert into deployments (namespace, name, workflow_id) \
          select namespace, name, id from workflows where id = $1 \
          on conflict (namespace, name) do update \
-         set workflow_id = excluded.workflow_id, activated_at = now()",
+         set workflow_id = excluded.workflow_id, activated_at = now() \
+         where deployments.workflow_id <> excluded.workflow_id",
     )
     .bind(id)
     .execute(connection)

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{Error, Store};
-use crate::event::Event;
+use crate::event::{Event, LIFECYCLE};
 use crate::id::Id;
 
 /// How many events one page of a filtered list looks at. There is no index on type or source
@@ -155,6 +155,26 @@ impl Store {
         .fetch_optional(&self.pool)
         .await?;
         Ok(row.map(stored))
+    }
+
+    /// Events that runs have emitted, oldest first, without those of their lifecycle; at most
+    /// `limit`, beginning after `after`.
+    ///
+    /// # Errors
+    /// Where the database is away or refuses.
+    pub async fn emitted(&self, after: Option<Id>, limit: u16) -> Result<Vec<Event>, Error> {
+        let rows: Vec<EventRow> = sqlx::query_as(
+            "select id, source, event_id, type, content_type, attributes, headers, body, \
+                    workflow_id, run_id from events \
+             where published_by is not null and id > $1 and not starts_with(type, $2) \
+             order by id limit $3",
+        )
+        .bind(after.map_or_else(Uuid::nil, Id::uuid))
+        .bind(LIFECYCLE)
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|row| stored(row).event).collect())
     }
 
     /// What became of an event, with at most 100 runs. They are looked for among the 100,000 made

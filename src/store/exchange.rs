@@ -64,11 +64,11 @@ given as materialized (
         "
 published as (
   insert into events (id, source, event_id, type, content_type, attributes, body,
-                      workflow_id, run_id)
+                      workflow_id, run_id, published_by)
   select e.* from (
     select unnest($16) as id, unnest($19::text[]), unnest($20::text[]), unnest($21::text[]),
            unnest($22::text[]), unnest($23::bytea[]), unnest($24::bytea[]),
-           unnest($25::integer[]), unnest($26::uuid[])
+           unnest($25::integer[]), unnest($26::uuid[]), unnest($18)
   ) e
   where (e.id in (select event_id from today)) is true
   on conflict do nothing returning id

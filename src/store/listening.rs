@@ -19,6 +19,16 @@ select r.number, f.workflow_id, f.reference, f.filter
 from listening_revision r left join listening f on true";
 
 impl Link {
+    /// The revision of all filters now.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] or [`Error::Refused`].
+    pub async fn listening_revision(&mut self) -> Result<i64, Error> {
+        let query = sqlx::query("select number from listening_revision");
+        let rows = self.rows(query).await?;
+        Ok(rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?)
+    }
+
     /// Reads all filters that runs have ever listened with.
     ///
     /// # Errors

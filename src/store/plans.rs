@@ -4,11 +4,12 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use super::{
-    Error, Store, append, claim, exchange, fire, load, mail, route, sessions, settle, sweep,
+    Error, Store, append, batches, claim, exchange, fire, load, mail, route, schedules, sessions,
+    settle, sweep,
 };
 
 /// All hot statements.
-pub const STATEMENTS: [(&str, &str); 19] = [
+pub const STATEMENTS: [(&str, &str); 24] = [
     ("append", append::APPEND),
     ("find", append::FIND),
     ("route", route::ROUTE),
@@ -28,6 +29,11 @@ pub const STATEMENTS: [(&str, &str); 19] = [
     ("fire", fire::FIRE),
     ("close", sessions::CLOSE),
     ("sweep", sweep::SWEEP),
+    ("due", schedules::DUE),
+    ("rest", schedules::REST),
+    ("tick", schedules::TICK),
+    ("due_batches", batches::DUE),
+    ("take_batch", batches::TAKE),
 ];
 
 /// Runs a hot statement as a [`super::Link`] would, rolls it back, and returns its plan with

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::append::storable;
@@ -104,6 +105,18 @@ open as materialized (
   where (a.event_id in (select event_id from gone)) is true
     and not exists (select from journal j where j.run_id = a.run_id and j.status is not null)
 ),
+gathers as (
+  insert into gathered (workflow_id, group_id, event_id, filters)
+  select g.workflow_id, g.group_id, g.event_id, g.filters
+  from unnest($16::uuid[], $17::integer[], $18::uuid[], $19::bigint[])
+    as g (event_id, workflow_id, group_id, filters)
+  where (g.event_id in (select event_id from gone)) is true
+  on conflict do nothing returning workflow_id, group_id, event_id
+),
+news as (
+  insert into gathered_new (workflow_id, group_id, event_id)
+  select workflow_id, group_id, event_id from gathers on conflict do nothing
+),
 told as (
   insert into mail (run_id, id, kind)
   select run_id, event_id, 0::smallint from open
@@ -141,7 +154,8 @@ impl Link {
         let uuids = |ids: &[Id]| ids.iter().map(|id| id.uuid()).collect::<Vec<_>>();
         let runs = &batch.runs;
         let ignored = &batch.ignored;
-        let tells = !(batch.heard.is_empty() && batch.addressed.is_empty());
+        let tells =
+            !(batch.heard.is_empty() && batch.addressed.is_empty() && batch.gathered.is_empty());
         let mut query = sqlx::query(if tells { ROUTE_AND_TELL } else { ROUTE })
             .bind(uuids(&batch.events))
             .bind(runs.iter().map(|run| run.id.uuid()).collect::<Vec<_>>())
@@ -175,22 +189,21 @@ impl Link {
                 .map(|(event, run)| (event.uuid(), run.uuid()))
                 .unzip();
             query = query.bind(heard).bind(keys).bind(told).bind(addressees);
+            let gathered = &batch.gathered;
+            let groups = gathered.iter().map(|(_, group, _)| group);
+            let filters = gathered.iter().map(|(.., filters)| filters.cast_signed());
+            query = query
+                .bind(
+                    gathered
+                        .iter()
+                        .map(|(id, ..)| id.uuid())
+                        .collect::<Vec<_>>(),
+                )
+                .bind(groups.clone().map(|(id, _)| *id).collect::<Vec<_>>())
+                .bind(groups.map(|(_, id)| id.uuid()).collect::<Vec<_>>())
+                .bind(filters.collect::<Vec<_>>());
         }
-        let rows = self.rows(query).await?;
-        let mut routed = Routed::default();
-        let mut gone = HashSet::new();
-        for row in &rows {
-            match row.try_get::<i16, _>(0)? {
-                0 => {
-                    gone.insert(row.try_get::<Uuid, _>(1)?);
-                }
-                1 => routed.stale = true,
-                _ => routed.told.push(row.try_get::<Uuid, _>(1)?.into()),
-            }
-        }
-        let events = batch.events.iter().copied();
-        routed.elsewhere = events.filter(|id| !gone.contains(&id.uuid())).collect();
-        Ok(routed)
+        read(&self.rows(query).await?, &batch.events)
     }
 
     /// Inbox rows older than `older_than`, with their events, oldest first; at most `limit`.
@@ -213,4 +226,22 @@ impl Link {
             .map(|row| read_event(row, 0).map(|(event, target)| Unrouted { event, target }))
             .collect()
     }
+}
+
+/// What became of a batch: its rows say what kind of thing each id is.
+fn read(rows: &[PgRow], events: &[Id]) -> Result<Routed, Error> {
+    let mut routed = Routed::default();
+    let mut gone = HashSet::new();
+    for row in rows {
+        match row.try_get::<i16, _>(0)? {
+            0 => {
+                gone.insert(row.try_get::<Uuid, _>(1)?);
+            }
+            1 => routed.stale = true,
+            _ => routed.told.push(row.try_get::<Uuid, _>(1)?.into()),
+        }
+    }
+    let events = events.iter().copied();
+    routed.elsewhere = events.filter(|id| !gone.contains(&id.uuid())).collect();
+    Ok(routed)
 }

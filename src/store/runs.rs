@@ -1,4 +1,4 @@
-//! Reading the table `runs` for people: lists, and one run with all that is needed to replay it.
+//! Reading the table `runs` for people: lists, one run with what is needed to replay it, journals.
 //!
 //! The hot statements that make, claim and settle runs are in `route`, `claim` and `settle`; this
 //! file only reads, through the pool. A run's row never changes, so its status is derived: how its
@@ -95,15 +95,13 @@ pub struct RunLine {
     pub ended_at: Option<Timestamp>,
 }
 
-/// A run with all that is needed to replay it.
+/// A run with what is needed to replay it, but for its journal.
 #[derive(Clone, Debug)]
 pub struct StoredRun {
     /// What lists show.
     pub line: RunLine,
     /// The event that started it.
     pub event: StoredEvent,
-    /// Journal rows in order, each as `run::entry::encode` wrote it.
-    pub journal: Vec<Bytes>,
     /// How it ended: its output as JSON.
     pub output: Option<Bytes>,
     /// How it ended: its error as JSON.
@@ -136,7 +134,6 @@ struct Row {
 
 #[derive(sqlx::FromRow)]
 struct JournalRow {
-    entries: Option<Vec<u8>>,
     status: Option<String>,
     at: jiff_sqlx::Timestamp,
     output: Option<Vec<u8>>,
@@ -307,7 +304,7 @@ impl Store {
         Ok(self.lines(&[id.uuid()]).await?.pop())
     }
 
-    /// One run with all that is needed to replay it.
+    /// One run with what is needed to replay it, but for its journal ([`Store::journal`]).
     ///
     /// # Errors
     /// Where the database is away or refuses.
@@ -319,8 +316,8 @@ impl Store {
             return Ok(None);
         };
         let rows: Vec<JournalRow> = sqlx::query_as(
-            "select entries, status, at, output, error from journal \
-             where run_id = $1 order by seq",
+            "select status, at, output, error from journal \
+             where run_id = $1 and status is not null order by seq",
         )
         .bind(id.uuid())
         .fetch_all(&self.pool)
@@ -328,7 +325,6 @@ impl Store {
         let mut run = StoredRun {
             line,
             event,
-            journal: Vec::new(),
             output: None,
             error: None,
         };
@@ -338,11 +334,32 @@ impl Store {
                 run.line.status = status;
                 run.line.ended_at = Some(row.at.to_jiff());
             }
-            run.journal.extend(row.entries.map(Bytes::from));
             run.output = row.output.map(Bytes::from).or(run.output);
             run.error = row.error.map(Bytes::from).or(run.error);
         }
         Ok(Some(run))
+    }
+
+    /// Journal rows of a run in order, at most `limit` from the number `from` on: their numbers,
+    /// and their entries as `run::entry::encode` wrote them.
+    ///
+    /// # Errors
+    /// Where the database is away or refuses.
+    pub async fn journal(
+        &self,
+        id: Id,
+        from: i32,
+        limit: u16,
+    ) -> Result<Vec<(i32, Vec<u8>)>, Error> {
+        Ok(sqlx::query_as(
+            "select seq, entries from journal \
+             where run_id = $1 and seq >= $2 and entries is not null order by seq limit $3",
+        )
+        .bind(id.uuid())
+        .bind(from)
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?)
     }
 }
 

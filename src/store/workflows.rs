@@ -23,6 +23,8 @@ pub struct Workflow {
     pub text: String,
     /// SHA-256 of the document as data, members sorted.
     pub digest: Vec<u8>,
+    /// The operations of API documents it calls, as they were when it was deployed.
+    pub pins: Option<Vec<u8>>,
     /// When it was stored.
     #[sqlx(try_from = "jiff_sqlx::Timestamp")]
     pub created_at: Timestamp,
@@ -45,6 +47,8 @@ pub struct NewWorkflow {
     pub text: String,
     /// SHA-256 of the document as data, members sorted.
     pub digest: [u8; 32],
+    /// The operations of API documents it calls, where it calls any.
+    pub pins: Option<Vec<u8>>,
 }
 
 /// What storing a version came to.
@@ -72,7 +76,7 @@ impl Deployed {
 macro_rules! select {
     ($clauses:literal $(,)?) => {
         concat!(
-            "select w.id, w.namespace, w.name, w.version, w.text, w.digest, w.created_at, \
+            "select w.id, w.namespace, w.name, w.version, w.text, w.digest, w.pins, w.created_at, \
              w.retired_at is not null as retired, d.workflow_id is not null as active \
              from workflows w left join deployments d on d.workflow_id = w.id ",
             $clauses
@@ -121,14 +125,15 @@ async fn create(connection: &mut PgConnection, new: &NewWorkflow) -> Result<Depl
 /// Where it is there, or the database is away or refuses.
 pub async fn insert(connection: &mut PgConnection, new: &NewWorkflow) -> Result<i32, Error> {
     Ok(sqlx::query_scalar(
-        "insert into workflows (namespace, name, version, text, digest) \
-         values ($1, $2, $3, $4, $5) returning id",
+        "insert into workflows (namespace, name, version, text, digest, pins) \
+         values ($1, $2, $3, $4, $5, $6) returning id",
     )
     .bind(&new.namespace)
     .bind(&new.name)
     .bind(&new.version)
     .bind(&new.text)
     .bind(new.digest.as_slice())
+    .bind(&new.pins)
     .fetch_one(connection)
     .await?)
 }
@@ -144,6 +149,11 @@ pub async fn retire(connection: &mut PgConnection, id: i32) -> Result<(), Error>
         .execute(&mut *connection)
         .await?;
     sqlx::query("delete from deployments where workflow_id = $1")
+        .bind(id)
+        .execute(&mut *connection)
+        .await?;
+    // What comes due from here on is nobody's, also where the version is activated again.
+    sqlx::query("update schedules set due_at = null where workflow_id = $1")
         .bind(id)
         .execute(connection)
         .await?;
@@ -228,19 +238,6 @@ impl Store {
             .bind(id)
             .fetch_optional(&self.pool)
             .await?)
-    }
-
-    /// The text of a version by its key.
-    ///
-    /// # Errors
-    /// Where the database is away or refuses.
-    pub async fn workflow_text(&self, id: i32) -> Result<Option<String>, Error> {
-        Ok(
-            sqlx::query_scalar("select text from workflows where id = $1")
-                .bind(id)
-                .fetch_optional(&self.pool)
-                .await?,
-        )
     }
 
     /// A version by its identity; `latest` means the active one.

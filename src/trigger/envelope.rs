@@ -51,6 +51,13 @@ pub fn envelope(event: &Event) -> Value {
     Value::object(members)
 }
 
+/// The event's data as it was received: the text it is, or base64 where it is none.
+#[must_use]
+pub fn raw(event: &Event) -> Value {
+    let body = event.body.as_ref();
+    string(body).unwrap_or_else(|| Value::string(STANDARD.encode(body)))
+}
+
 /// An attribute of the event by its CloudEvents name.
 pub fn attribute<'a>(event: &'a Event, name: &str) -> Option<Cow<'a, str>> {
     let own = match name {
@@ -69,6 +76,7 @@ pub fn attribute<'a>(event: &'a Event, name: &str) -> Option<Cow<'a, str>> {
 }
 
 /// When the event was received: the time in its id.
+#[must_use]
 pub fn received_at(event: &Event) -> Timestamp {
     let made_at_ms = i64::try_from(event.id.made_at_ms()).unwrap_or(i64::MAX);
     Timestamp::from_millisecond(made_at_ms).unwrap_or(Timestamp::MAX)

@@ -1,24 +1,30 @@
 //! Whether one event filter holds for one event, and if not, because of which attribute.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use jiff::Timestamp;
 
-use super::envelope::{attribute, received_at};
-use crate::event::Event;
+use crate::event::is_lifecycle;
 use crate::expression::{Scope, Value};
 use crate::workflow::definition::{AttributeFilter, EventFilter};
 
-/// An event with a way to look into it.
+/// An event with ways to look into it.
 pub struct Candidate<'a> {
-    /// The event.
-    pub event: &'a Event,
+    /// An attribute by its CloudEvents name, as text.
+    pub attribute: &'a dyn Fn(&str) -> Option<Cow<'a, str>>,
     /// The event as data.
     pub envelope: &'a dyn Fn() -> Value,
+    /// What conditions see besides, and what `now` means to them.
+    pub scope: &'a dyn Scope,
+    /// Whether that is the scope of the run that listens. Elsewhere conditions on its variables
+    /// count as true: the run will judge.
+    pub is_run: bool,
 }
 
 /// What a filter says, with the name of the attribute that decided.
 pub enum Verdict {
+    /// It lets the event through.
     Matches,
     /// The attribute is not what it must be.
     Differs(String),
@@ -56,8 +62,12 @@ impl fmt::Display for Verdict {
 }
 
 impl Candidate<'_> {
-    /// All attributes must match; texts are compared before anything is evaluated.
+    /// All attributes must match; texts are compared before anything is evaluated. A filter that
+    /// says nothing lets everything through but the lifecycle of runs.
     pub fn judge(&self, filter: &EventFilter) -> Verdict {
+        if filter.with.is_empty() && self.text("type").is_some_and(|kind| is_lifecycle(&kind)) {
+            return Verdict::Differs("type".to_owned());
+        }
         let is_text = |wanted: &AttributeFilter| matches!(wanted, AttributeFilter::Text { .. });
         let texts = filter.with.iter().filter(|(_, wanted)| is_text(wanted));
         let others = filter.with.iter().filter(|(_, wanted)| !is_text(wanted));
@@ -70,12 +80,29 @@ impl Candidate<'_> {
         Verdict::Matches
     }
 
+    /// What the event says of each correlation, in their order; `None` where one says nothing, or
+    /// cannot be evaluated: then the event does not match. One that needs the run has `None` where
+    /// this is not the run.
+    pub fn correlated(&self, filter: &EventFilter) -> Option<Vec<Option<Value>>> {
+        filter
+            .correlate
+            .iter()
+            .map(|correlation| {
+                if !correlation.local && !self.is_run {
+                    return Some(None);
+                }
+                let value = correlation.from.evaluate(&(self.envelope)(), self.scope);
+                value.ok().filter(|value| !value.is_null()).map(Some)
+            })
+            .collect()
+    }
+
     fn attribute(&self, name: &str, wanted: &AttributeFilter) -> Verdict {
         match wanted {
             AttributeFilter::Text { literal, pattern } => {
                 let text = match name {
-                    "data" => self.data().as_str().map(str::to_owned),
-                    _ => attribute(self.event, name).map(|text| text.into_owned()),
+                    "data" => self.data().as_str().map(|text| Cow::Owned(text.to_owned())),
+                    _ => self.text(name),
                 };
                 let Some(text) = text else {
                     return Verdict::Absent(name.to_owned());
@@ -90,13 +117,15 @@ impl Candidate<'_> {
                     Verdict::Differs(name.to_owned())
                 }
             }
-            AttributeFilter::Predicate(predicate) => {
+            AttributeFilter::Deferred(_) if !self.is_run => Verdict::Matches,
+            AttributeFilter::Predicate(predicate) | AttributeFilter::Deferred(predicate) => {
                 let value = match name {
                     "data" => self.data(),
-                    _ => attribute(self.event, name)
+                    _ => self
+                        .text(name)
                         .map_or_else(Value::null, |text| Value::string(text.into_owned())),
                 };
-                match predicate.evaluate(&value, &ReceivedAt(received_at(self.event))) {
+                match predicate.evaluate(&value, self.scope) {
                     Ok(value) if value.is_truthy() => Verdict::Matches,
                     Ok(_) => Verdict::False(name.to_owned()),
                     Err(_) => Verdict::Error(name.to_owned()),
@@ -117,13 +146,17 @@ impl Candidate<'_> {
         }
     }
 
+    fn text(&self, name: &str) -> Option<Cow<'_, str>> {
+        (self.attribute)(name)
+    }
+
     fn data(&self) -> Value {
         (self.envelope)().get("data").unwrap_or_default()
     }
 }
 
-/// A filter has no variables, and its `now` is when the event was received.
-struct ReceivedAt(Timestamp);
+/// A filter of a schedule has no variables, and its `now` is when the event was received.
+pub struct ReceivedAt(pub Timestamp);
 
 impl Scope for ReceivedAt {
     fn variable(&self, _name: &str) -> Value {

@@ -7,14 +7,15 @@
 
 use std::collections::HashMap;
 
-use crate::workflow::definition::PATTERN_CHARACTERS;
+use crate::event::{Event, LIFECYCLE};
+use crate::workflow::definition::{AttributeFilter, EventFilter, PATTERN_CHARACTERS};
 
 /// Stands where any character may stand.
 const ANY: char = '\u{0}';
 
 /// Texts with the positions at which they were inserted.
 #[derive(Default)]
-pub struct Index {
+struct Index {
     /// By length in characters.
     groups: HashMap<usize, Vec<Group>>,
 }
@@ -43,7 +44,7 @@ impl Group {
 
 impl Index {
     /// Adds a text for which [`only_dots`] holds, or one that is no pattern.
-    pub fn insert(&mut self, text: &str, at: usize) {
+    fn insert(&mut self, text: &str, at: usize) {
         let text: Vec<char> = text.chars().collect();
         let dots: Vec<usize> = text
             .iter()
@@ -67,7 +68,7 @@ impl Index {
     }
 
     /// Adds to `found` what was inserted under a text that this one matches.
-    pub fn find(&self, text: &str, found: &mut Vec<usize>) {
+    fn find(&self, text: &str, found: &mut Vec<usize>) {
         if self.groups.is_empty() {
             return;
         }
@@ -82,6 +83,114 @@ impl Index {
 }
 
 /// Whether a dot is the only character with a meaning of its own in a pattern.
-pub fn only_dots(pattern: &str) -> bool {
+fn only_dots(pattern: &str) -> bool {
     !pattern.contains(|c| c != '.' && PATTERN_CHARACTERS.contains(&c))
+}
+
+/// Filters, each found by what it says of type and source.
+#[derive(Default)]
+pub struct Filters {
+    /// By `type` and `source`, where a filter names both.
+    by_both: Index,
+    /// By `type` alone, where a filter names no source.
+    by_type: Index,
+    /// By `source` alone, where a filter names no type.
+    by_source: Index,
+    /// Filters that name neither in a way that can be looked up.
+    others: Vec<usize>,
+    /// Whether a filter may let events of the lifecycle of runs through.
+    lifecycle: bool,
+    /// All filters that name a type, to explain why none of them matched.
+    near: Index,
+}
+
+impl Filters {
+    /// Adds a filter.
+    pub fn insert(&mut self, filter: &EventFilter, at: usize) {
+        let (kind, source) = (indexed(filter, "type"), indexed(filter, "source"));
+        self.lifecycle |= may_be_lifecycle(filter);
+        match (kind, source) {
+            (Some(kind), Some(source)) => self.by_both.insert(&both(kind, source), at),
+            (Some(kind), None) => self.by_type.insert(kind, at),
+            (None, Some(source)) => self.by_source.insert(source, at),
+            (None, None) => self.others.push(at),
+        }
+        if let Some(kind) = kind {
+            self.near.insert(kind, at);
+        }
+    }
+
+    /// Those that may let the event through, in the order in which they were inserted.
+    pub fn find(&self, event: &Event) -> Vec<usize> {
+        let mut found = self.others.clone();
+        self.by_both
+            .find(&both(&event.kind, &event.source), &mut found);
+        self.by_type.find(&event.kind, &mut found);
+        self.by_source.find(&event.source, &mut found);
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// Whether one of them may let events of the lifecycle of runs through.
+    pub const fn hear_lifecycle(&self) -> bool {
+        self.lifecycle
+    }
+
+    /// One that names the event's type, whatever it says of the source.
+    pub fn near(&self, event: &Event) -> Option<usize> {
+        let mut near = Vec::new();
+        self.near.find(&event.kind, &mut near);
+        near.first().copied()
+    }
+}
+
+/// Whether a filter may let events of the lifecycle of runs through; one that says nothing never
+/// does.
+fn may_be_lifecycle(filter: &EventFilter) -> bool {
+    const WORDS: [&str; 8] = [
+        "started",
+        "suspended",
+        "resumed",
+        "correlation-started",
+        "correlation-completed",
+        "cancelled",
+        "faulted",
+        "completed",
+    ];
+    let kinds = WORDS.map(|word| format!("{LIFECYCLE}workflow.{word}.v1"));
+    let texts = filter
+        .with
+        .iter()
+        .filter_map(|(name, wanted)| match wanted {
+            AttributeFilter::Text { literal, pattern } if name == "type" => {
+                Some((literal, pattern))
+            }
+            _ => None,
+        });
+    !filter.with.is_empty()
+        && texts.into_iter().all(|(literal, pattern)| {
+            kinds
+                .iter()
+                .any(|kind| kind == literal || pattern.as_ref().is_some_and(|it| it.is_match(kind)))
+        })
+}
+
+/// What an attribute must be, where an index can look it up.
+fn indexed<'a>(filter: &'a EventFilter, name: &str) -> Option<&'a str> {
+    filter
+        .with
+        .iter()
+        .find_map(|(attribute, wanted)| match wanted {
+            AttributeFilter::Text { literal, pattern } if attribute == name => {
+                let simple = pattern.is_none() || only_dots(literal);
+                simple.then_some(literal.as_str())
+            }
+            _ => None,
+        })
+}
+
+/// Two attributes as one key; no dot stands for a line feed, and what is found is judged again.
+fn both(kind: &str, source: &str) -> String {
+    format!("{kind}\n{source}")
 }

@@ -27,6 +27,12 @@ pub enum Rejection {
     BodyIncomplete,
     /// The body is compressed.
     ContentEncoding,
+    /// The path lacks the source's token. The sender sees the same as for a bad signature.
+    PathToken,
+    /// The source does not take this method.
+    Method,
+    /// The source does not take this media type.
+    ContentType,
     /// The signature, timestamp or a check did not hold.
     Signature(Cause),
 }
@@ -41,6 +47,9 @@ impl Rejection {
             Self::BodyTimeout => "body_timeout",
             Self::BodyIncomplete => "body_incomplete",
             Self::ContentEncoding => "content_encoding",
+            Self::PathToken => "path_token",
+            Self::Method => "method",
+            Self::ContentType => "content_type",
             Self::Signature(cause) => cause.label(),
         }
     }

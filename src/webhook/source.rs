@@ -1,25 +1,21 @@
 //! Sources: where webhooks come from, how each proves itself, and what its events are called.
 //!
 //! A `source:` document names a provider of the catalogue or brings a `verify:` tree of its own.
-//! [`parse`] reads and checks it; [`Sources`] holds those in force; [`Source::admit`] decides about
-//! one delivery, purely.
+//! [`parse`] reads and checks it; [`Sources`] holds those in force; what becomes of a delivery is
+//! in `admission`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use axum::response::{IntoResponse, Response};
-use http::{HeaderName, StatusCode, header};
-use secrecy::ExposeSecret;
+use http::HeaderName;
 
-use super::Rejection;
+use super::Admission;
 use crate::call::reference::reference;
-use crate::event::{DedupeKey, Event};
-use crate::id::Id;
-use crate::secret::{REDACTED, Reference, Secrets};
-use crate::signature::{self, Delivery, Facts, Keys, Parts, Received, Scheme};
-use crate::store::{NewEvent, WINDOW_DAYS_MAX};
-use crate::workflow::document::{self, Fault, Faults, Object, Place};
+use crate::secret::{Reference, Secrets};
+use crate::signature::{Acknowledgement, Parts, Scheme, TOLERANCE_S_MAX};
+use crate::store::WINDOW_DAYS_MAX;
+use crate::workflow::document::{self, Content, Fault, Faults, Object, Place};
 
 /// Days within which a repeated id is a duplicate, where a source does not say.
 const WINDOW_DAYS_DEFAULT: u16 = 7;
@@ -39,38 +35,27 @@ pub struct Source {
     pub provider: Option<String>,
     /// The URL as registered with the sender, where its signature covers it.
     pub url: Option<String>,
-    scheme: Scheme,
-    secrets: Vec<(String, Vec<Reference>)>,
-    window_days: u16,
-    masked: HashSet<HeaderName>,
+    pub(super) scheme: Scheme,
+    pub(super) secrets: Vec<(String, Vec<Reference>)>,
+    pub(super) parameters: Vec<(String, Vec<String>)>,
+    /// What the path must have after the source's name, where the endpoint is to be unguessable.
+    pub(super) path_token: Option<Reference>,
+    /// The methods taken; all where none is named.
+    pub(super) methods: Vec<String>,
+    /// The media types taken; all where none is named.
+    pub(super) content_types: Vec<String>,
+    /// The answer for stored events, in place of the provider's.
+    pub(super) response: Option<Acknowledgement>,
+    /// Whether the sender may still send its secret.
+    pub(super) registration_pending: bool,
+    pub(super) window_days: u16,
+    pub(super) masked: HashSet<HeaderName>,
 }
 
 /// The sources in force.
 pub struct Sources {
     table: ArcSwap<HashMap<String, Arc<Admission>>>,
     secrets: Arc<Secrets>,
-}
-
-/// A source with what resolves its secrets.
-pub struct Admission {
-    source: Source,
-    secrets: Arc<Secrets>,
-}
-
-impl std::ops::Deref for Admission {
-    type Target = Source;
-
-    fn deref(&self) -> &Source {
-        &self.source
-    }
-}
-
-/// What becomes of a genuine delivery.
-pub enum Admitted {
-    /// It goes into the log.
-    Event(Box<NewEvent>),
-    /// It was a question; this is the answer.
-    Handshake(Response),
 }
 
 impl Sources {
@@ -87,7 +72,8 @@ impl Sources {
     pub fn replace(&self, sources: Vec<Source>) {
         let table = sources.into_iter().map(|source| {
             let secrets = Arc::clone(&self.secrets);
-            (source.name.clone(), Arc::new(Admission { source, secrets }))
+            let name = source.name.clone();
+            (name, Arc::new(Admission { source, secrets }))
         });
         self.table.store(Arc::new(table.collect()));
     }
@@ -99,133 +85,44 @@ impl Sources {
     }
 }
 
-impl Keys for Admission {
-    fn values(&self, name: &str) -> Vec<Vec<u8>> {
-        let references = self
-            .source
-            .secrets
-            .iter()
-            .find(|(secret, _)| secret == name);
-        let references = references.map_or(&[][..], |(_, references)| references);
-        let values = references
-            .iter()
-            .filter_map(|reference| self.secrets.resolve(reference));
-        values
-            .map(|value| value.expose_secret().as_bytes().to_vec())
-            .collect()
-    }
-}
-
-impl Admission {
-    /// Verifies a delivery and makes the event of it.
-    ///
-    /// # Errors
-    /// The check that failed.
-    pub fn admit(&self, delivery: &Delivery<'_>) -> Result<Admitted, Rejection> {
-        match self
-            .source
-            .scheme
-            .receive(delivery, self)
-            .map_err(Rejection::Signature)?
-        {
-            Received::Handshake(answer) => Ok(Admitted::Handshake(response(answer))),
-            Received::Event { facts, .. } => {
-                Ok(Admitted::Event(Box::new(self.event(delivery, facts))))
-            }
-        }
-    }
-
-    /// The answer this sender wants for a stored event, where it wants a literal one.
-    #[must_use]
-    pub fn acknowledgement(&self) -> Option<Response> {
-        self.source.scheme.acknowledgement().cloned().map(response)
-    }
-
-    fn event(&self, delivery: &Delivery<'_>, facts: Facts) -> NewEvent {
-        let source = format!("/hooks/{}", self.source.name);
-        let method = delivery.method.as_str();
-        let key = match facts.dedupe_id.as_deref().or(facts.event_id.as_deref()) {
-            Some(id) => DedupeKey::new(&source, id),
-            None => DedupeKey::of_content(&source, method, delivery.path_and_query, delivery.body),
-        };
-        let id = Id::generate();
-        let event = Event {
-            id,
-            event_id: facts.event_id.unwrap_or_else(|| id.to_string()),
-            kind: self.source.kind(facts.kind),
-            source,
-            attributes: attributes(facts.subject, facts.occurred_at, facts.attributes),
-            content_type: text(delivery.headers.get(header::CONTENT_TYPE)),
-            headers: self.source.headers(delivery),
-            body: delivery.body.clone(),
-        };
-        NewEvent {
-            event,
-            key,
-            window_days: self.source.window_days,
-            target: None,
-        }
-    }
-}
-
 impl Source {
-    /// The event's type: the provider's name and the sender's own type.
-    fn kind(&self, kind: Option<String>) -> String {
-        let kind = kind.unwrap_or_else(|| "event".to_owned());
-        match &self.provider {
-            Some(provider) => format!("{provider}.{kind}"),
-            None => kind,
-        }
+    /// Whether refusals have no body.
+    #[must_use]
+    pub const fn is_quiet(&self) -> bool {
+        self.scheme.is_quiet()
     }
 
-    fn headers(&self, delivery: &Delivery<'_>) -> Vec<(String, String)> {
-        let line = |(name, value): (&HeaderName, &http::HeaderValue)| {
-            let hidden = self.masked.contains(name);
-            let value = if hidden {
-                REDACTED.into()
-            } else {
-                lossy(value)
-            };
-            (name.as_str().to_owned(), value)
+    /// Whether the endpoint has a token in its path.
+    #[must_use]
+    pub const fn has_path_token(&self) -> bool {
+        self.path_token.is_some()
+    }
+
+    /// The public URL of a request: as registered, with what the sender appended to its path and
+    /// with the query as received.
+    #[must_use]
+    pub fn public_url(&self, path_and_query: &str) -> Option<String> {
+        let registered = self.url.as_deref()?;
+        let bare = registered.split(['?', '#']).next().unwrap_or(registered);
+        let (path, query) = match path_and_query.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (path_and_query, None),
         };
-        delivery.headers.iter().map(line).collect()
-    }
-}
-
-fn lossy(value: &http::HeaderValue) -> String {
-    String::from_utf8_lossy(value.as_bytes()).into_owned()
-}
-
-fn text(value: Option<&http::HeaderValue>) -> Option<String> {
-    value
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned)
-}
-
-fn attributes(
-    subject: Option<String>,
-    time: Option<String>,
-    mapped: Vec<(String, String)>,
-) -> BTreeMap<String, String> {
-    let mut attributes: BTreeMap<_, _> = mapped.into_iter().collect();
-    if let Some(subject) = subject {
-        attributes.entry("subject".to_owned()).or_insert(subject);
-    }
-    // CloudEvents wants RFC 3339; another spelling of the sender's stays in its body.
-    if let Some(time) = time.filter(|time| time.parse::<jiff::Timestamp>().is_ok()) {
-        attributes.entry("time".to_owned()).or_insert(time);
-    }
-    attributes
-}
-
-fn response(answer: signature::Response) -> Response {
-    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
-    let content_type = answer
-        .content_type
-        .map(|media| [(header::CONTENT_TYPE, media)]);
-    match content_type {
-        Some(content_type) => (status, content_type, answer.body).into_response(),
-        None => (status, answer.body).into_response(),
+        let below = path
+            .strip_prefix("/hooks/")
+            .and_then(|rest| rest.split_once('/'));
+        let mut url = bare.to_owned();
+        if let Some((_, below)) = below {
+            if !url.ends_with('/') {
+                url.push('/');
+            }
+            url.push_str(below);
+        }
+        if let Some(query) = query {
+            url.push('?');
+            url.push_str(query);
+        }
+        Some(url)
     }
 }
 
@@ -247,18 +144,101 @@ fn read(object: Object<'_>) -> Option<Source> {
     let url = object.optional("url").and_then(|place| url(&place));
     let window_days = window(&object);
     let secrets = secrets(&object, scheme.as_ref());
+    let parameters = parameters(&object, scheme.as_ref());
+    let pending = object.optional("registration");
+    let pending = pending.is_some_and(|place| place.one_of(&["pending"]).is_some());
+    let tolerance = tolerance(&object);
+    let path_token = object.optional("pathToken");
+    let path_token = path_token.and_then(|place| reference(&place));
+    let methods = texts(&object, "methods");
+    let content_types = texts(&object, "contentTypes");
+    let response = object.optional("response");
+    let response = response.and_then(|place| Acknowledgement::read(&place));
     object.finish();
     let (name, scheme) = (name?, scheme?);
-    let masked = scheme.credential_headers().into_iter().collect();
+    let scheme = match tolerance {
+        Some(tolerance) => scheme.with_tolerance(tolerance),
+        None => scheme,
+    };
+    let headers = scheme.credential_headers().into_iter();
+    let masked = headers.chain(scheme.signature_headers()).collect();
     Some(Source {
         name,
         provider: provider.map(str::to_owned),
         url,
         scheme,
         secrets,
+        parameters,
+        path_token,
+        methods: methods
+            .iter()
+            .map(|text| text.to_ascii_uppercase())
+            .collect(),
+        content_types: content_types
+            .iter()
+            .map(|text| text.to_ascii_lowercase())
+            .collect(),
+        response,
+        registration_pending: pending,
         window_days,
         masked,
     })
+}
+
+/// A list of texts, or one.
+fn texts(object: &Object<'_>, name: &'static str) -> Vec<String> {
+    let Some(place) = object.optional(name) else {
+        return Vec::new();
+    };
+    let places = match place.node().content {
+        Content::Array(_) => place.array().unwrap_or_default(),
+        _ => vec![place],
+    };
+    let texts = places.iter().filter_map(Place::string);
+    texts.map(str::to_owned).collect()
+}
+
+/// `tolerance`: how far a delivery's time may be from now, in place of what the provider says.
+fn tolerance(object: &Object<'_>) -> Option<std::time::Duration> {
+    let place = object.optional("tolerance")?;
+    let tolerance = place.duration()?;
+    let most = TOLERANCE_S_MAX.unsigned_abs();
+    if tolerance.as_secs() == 0 || tolerance.as_secs() > most {
+        place.fault("the tolerance must be from PT1S to PT24H");
+    }
+    Some(tolerance)
+}
+
+/// `parameters`: settings of the scheme that are no secrets, each a text or a list of them.
+fn parameters(object: &Object<'_>, scheme: Option<&Scheme>) -> Vec<(String, Vec<String>)> {
+    let Some(given) = object.optional_object("parameters") else {
+        return Vec::new();
+    };
+    let Some(scheme) = scheme else {
+        return Vec::new();
+    };
+    let mut parameters = Vec::new();
+    for (key, place) in given.members() {
+        if !scheme.parameter_names().contains(&key.name) {
+            let known = scheme.parameter_names().iter().map(String::as_str);
+            let hint = document::nearest(&key.name, known);
+            given.unknown(key, hint.map(|name| format!("did you mean `{name}`?")));
+            continue;
+        }
+        let places = match place.node().content {
+            Content::Array(_) => place.array().unwrap_or_default(),
+            _ => vec![place.clone()],
+        };
+        let values = places.iter().filter_map(|place| {
+            let text = place.string()?;
+            if text.trim().is_empty() {
+                place.fault("this must not be blank");
+            }
+            Some(text.to_owned())
+        });
+        parameters.push((key.name.clone(), values.collect()));
+    }
+    parameters
 }
 
 /// A name that can stand in a path as it is.
@@ -395,7 +375,8 @@ fn secrets(object: &Object<'_>, scheme: Option<&Scheme>) -> Vec<(String, Vec<Ref
             }
         }
     }
-    if secrets.is_empty() && scheme.is_verifying() {
+    let needed = scheme.is_verifying() && !scheme.needs_documents();
+    if secrets.is_empty() && needed {
         object.place().fault_with(
             "the source has no secret to verify with",
             "add `secret: { env: NAME }`, `{ file: PATH }` or `{ secret: name }`",

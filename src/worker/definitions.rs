@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use crate::store::timetables::NewSchedule;
 use crate::store::workflows::Workflow;
 use crate::store::{self, Store};
-use crate::trigger::Triggers;
-use crate::workflow::{self, Definition};
+use crate::trigger::{Triggers, timetable};
+use crate::workflow::definition::{Schedule, Timetable, When};
+use crate::workflow::{self, Definition, Documents};
 
 /// Compiled definitions by workflow id, and the triggers of the active ones.
 pub struct Definitions {
@@ -60,7 +62,7 @@ impl Definitions {
         let mut latest = HashMap::new();
         let mut active = Vec::new();
         for deployed in self.store.deployed_workflows().await? {
-            let Some(definition) = self.compile(deployed.id, &deployed.text) else {
+            let Some(definition) = self.compile(&deployed) else {
                 continue;
             };
             let document = &definition.document;
@@ -70,10 +72,55 @@ impl Definitions {
             );
             active.push((deployed.id, definition));
         }
+        self.agree(&active).await?;
         let triggers = Triggers::new(active);
         self.active.store(Arc::new(Active { triggers, latest }));
         self.loaded.send_replace(true);
         Ok(())
+    }
+
+    /// Tells whenever the active deployments have been read.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<bool> {
+        self.loaded.subscribe()
+    }
+
+    /// Makes the schedules agree with the deployments: a version that was activated ticks from then
+    /// on, in the place of the one before. Where another node is doing so too, both do the same.
+    async fn agree(&self, active: &[(i32, Arc<Definition>)]) -> Result<(), store::Error> {
+        let timed: HashMap<i32, &Timetable> = active
+            .iter()
+            .filter_map(|(id, definition)| match &definition.schedule {
+                Some(Schedule::Time(timetable)) => Some((*id, timetable.as_ref())),
+                _ => None,
+            })
+            .collect();
+        if timed.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<i32> = timed.keys().copied().collect();
+        let mut new = Vec::new();
+        for outdated in self.store.outdated_schedules(&ids).await? {
+            let Some(timetable) = timed.get(&outdated.workflow_id) else {
+                continue;
+            };
+            let before = (outdated.due_at(), outdated.last_due_at());
+            let due_at = timetable::first(timetable, outdated.activated_at, before);
+            let after_us = match timetable.when {
+                When::After(span) => i64::try_from(span.as_micros()).ok(),
+                _ => None,
+            };
+            new.push(NewSchedule {
+                workflow_id: outdated.workflow_id,
+                activated_at: outdated.activated_at,
+                due_at,
+                after_us,
+            });
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.store.put_schedules(&new).await
     }
 
     /// The deployments active now.
@@ -111,8 +158,8 @@ impl Definitions {
         if let Some(definition) = self.known(id) {
             return Ok(Some(definition));
         }
-        let text = self.store.workflow_text(id).await?;
-        Ok(text.and_then(|text| self.compile(id, &text)))
+        let stored = self.store.workflow_by_id(id).await?;
+        Ok(stored.and_then(|stored| self.compile(&stored)))
     }
 
     fn known(&self, id: i32) -> Option<Arc<Definition>> {
@@ -123,11 +170,13 @@ impl Definitions {
             .cloned()
     }
 
-    fn compile(&self, id: i32, text: &str) -> Option<Arc<Definition>> {
+    fn compile(&self, stored: &Workflow) -> Option<Arc<Definition>> {
+        let id = stored.id;
         if let Some(definition) = self.known(id) {
             return Some(definition);
         }
-        match workflow::parse(text) {
+        let documents = Documents::pinned(stored.pins.as_deref().unwrap_or_default());
+        match workflow::parse_with(&stored.text, &documents) {
             Ok(definition) => {
                 let definition = Arc::new(definition);
                 let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,11 +4,10 @@
 //! journal remember (`settle`). Between two effects the first one's outcome is committed before
 //! the second is performed; a run that only waits leaves memory altogether.
 
+mod live;
 mod lost;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -16,27 +15,20 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use self::lost::Lost;
+use self::live::Live;
+use super::Shared;
 use super::checkpoint::Since;
-use super::command::Command;
 use super::flight::{Flight, Place};
-use super::mail::{Letterbox, Post};
-use super::origin::Ties;
-use super::settle::Request;
-use super::{Shared, family, report};
-use crate::expression::Value;
+use super::lifecycle::Lifecycle;
+use super::mail::Letterbox;
+use super::origin::Origin;
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
-use crate::run::{Change, Effect, End, Entry, Pending, Run, Surroundings, Unfit, Wait, entry};
-use crate::store::checkpoints::Checkpoint;
-use crate::store::{Exchange, Letter, Mail, Next, Settlement};
+use crate::run::{End, Entry, Pending};
+use crate::store::{Mail, Next};
 use crate::workflow::Definition;
 
-/// How long a run that only somebody else can bring on waits before it is looked at again.
-const LOOK_AGAIN: jiff::SignedDuration = jiff::SignedDuration::from_hours(30 * 24);
-
-/// Pause before the database is asked again for a sub-workflow.
-const LOOK_PAUSE: Duration = Duration::from_secs(1);
+pub(super) use self::lost::Lost;
 
 /// A free place among the runs this node has in flight; given back when dropped.
 pub type Slot = OwnedSemaphorePermit;
@@ -75,8 +67,8 @@ pub struct Begun {
     pub claim_id: i64,
     /// The compiled workflow.
     pub definition: Arc<Definition>,
-    /// Raw input of the workflow.
-    pub input: Value,
+    /// What it begins with, and who started it.
+    pub origin: Origin,
     /// What stands for the entries before those of `journal`.
     pub checkpoint: Option<Bytes>,
     /// Entries journaled so far, or since the checkpoint.
@@ -89,8 +81,8 @@ pub struct Begun {
     pub event_id: Id,
     /// What it has not taken in yet, oldest first.
     pub mail: Vec<Mail>,
-    /// Who started it, and what it repeats.
-    pub ties: Ties,
+    /// What its lifecycle events have in common.
+    pub lifecycle: Lifecycle,
 }
 
 /// Takes claimed runs; cheap to clone.
@@ -154,25 +146,6 @@ impl Executor {
     }
 }
 
-/// A run on this node.
-struct Live<'a> {
-    shared: &'a Shared,
-    run: Run,
-    run_id: Id,
-    workflow_id: i32,
-    claim_id: i64,
-    seq: Arc<AtomicI32>,
-    unsaved: Vec<Entry>,
-    since: Since,
-    has_checkpoint: bool,
-    definition: Arc<Definition>,
-    event_id: Id,
-    mail: Post,
-    ties: Ties,
-    /// What it is suspended or resumed to with the next settlement.
-    suspended: Option<bool>,
-}
-
 async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Letterbox) {
     let lost = Lost::of(&begun);
     let mut live = match Live::replay(shared, begun) {
@@ -188,21 +161,7 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Let
             Pending::Open { effects, waits } => (effects, waits),
         };
         let now = Timestamp::now();
-        let due = waits.iter().find(|wait| wait.until <= now);
-        if let Some(mail) = live.mail.next(due.map(|wait| wait.until)) {
-            live.take(mail, now);
-            continue;
-        }
-        if live.start_children(now).await {
-            continue;
-        }
-        if let Some(wait) = due {
-            live.apply(
-                now,
-                Change::Fired {
-                    key: wait.key.clone(),
-                },
-            );
+        if live.proceed(&waits, now).await {
             continue;
         }
         flight.keep_only(&effects);
@@ -226,7 +185,7 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Let
         }
         let wake_at = live.wake_at((&effects, &waits), now);
         if flight.is_empty() {
-            let Some(due_at) = wake_at.or_else(|| live.looks_again(now)) else {
+            let Some(due_at) = wake_at.or_else(|| live.ears.patience(&live.run, now)) else {
                 return live.end(stuck(), lease.with(flight.take_over())).await;
             };
             let lease = lease.with(flight.take_over());
@@ -252,235 +211,6 @@ fn stuck() -> End {
         Kind::Runtime,
         "the run has nothing to wait for and nothing to do",
     ))
-}
-
-impl<'a> Live<'a> {
-    fn replay(shared: &'a Arc<Shared>, begun: Begun) -> Result<Self, Unfit> {
-        let surroundings = Surroundings {
-            id: begun.run_id,
-            environment: Arc::clone(&shared.environment),
-            secrets: Arc::clone(&shared.secrets),
-            tasks_max: shared.tasks_max,
-        };
-        let (definition, surroundings) = (Arc::clone(&begun.definition), Arc::new(surroundings));
-        let has_checkpoint = begun.checkpoint.is_some();
-        let mut run = match begun.checkpoint {
-            Some(state) => Run::restore(definition, surroundings, begun.input, &state)?,
-            None => Run::replay(
-                definition,
-                surroundings,
-                [Entry {
-                    at: created_at(begun.run_id),
-                    change: Change::Started { input: begun.input },
-                }],
-            ),
-        };
-        begun.journal.into_iter().for_each(|entry| run.apply(entry));
-        // What stored entries have said was sent with them.
-        run.take_outgoing();
-        Ok(Self {
-            shared,
-            run,
-            run_id: begun.run_id,
-            workflow_id: begun.workflow_id,
-            claim_id: begun.claim_id,
-            seq: Arc::new(AtomicI32::new(begun.seq)),
-            unsaved: Vec::new(),
-            since: begun.since,
-            has_checkpoint,
-            definition: begun.definition,
-            event_id: begun.event_id,
-            mail: Post::of(begun.mail),
-            ties: begun.ties,
-            suspended: None,
-        })
-    }
-
-    /// Makes a checkpoint where one is due. Everything applied so far must be committed.
-    fn checkpoint(&mut self) {
-        if !self.since.is_due() {
-            return;
-        }
-        let Some(state) = self.run.checkpoint() else {
-            return self.since.refuse(0);
-        };
-        // What is hidden in the journal must not be seen here either, and replaced by stars it
-        // would not be what the journal says.
-        if !self.shared.redactor().is_clean(&state) {
-            return self.since.refuse(state.len());
-        }
-        if self.since.takes(state.len()) {
-            self.has_checkpoint = true;
-            self.shared.checkpoints.keep(Checkpoint {
-                run_id: self.run_id,
-                seq: self.seq.load(Ordering::Relaxed),
-                state,
-            });
-        }
-    }
-
-    /// Takes a letter in. What the run has no use for is taken too, so that it does not come again.
-    fn take(&mut self, mail: Mail, now: Timestamp) {
-        let change = match &mail.letter {
-            Letter::Event { .. } => return,
-            Letter::Command(content) => Command::of(content).map(|it| it.change(&self.run)),
-            Letter::Child(content) => family::returned(content).map(Some),
-            Letter::Lost => None,
-        };
-        match change {
-            Some(Some(change)) => self.apply(now, change),
-            Some(None) => {}
-            None => {
-                tracing::warn!(run.id = %self.run_id, mail.id = %mail.id, "mail cannot be read");
-            }
-        }
-    }
-
-    /// Whether there is something that others must learn of before this run goes on.
-    fn has_news(&self) -> bool {
-        self.mail.has_taken()
-    }
-
-    /// Starts the sub-workflows the run wants; whether there were any.
-    async fn start_children(&mut self, now: Timestamp) -> bool {
-        if self.run.is_suspended() {
-            return false;
-        }
-        let starts = self.run.starts();
-        for child in &starts {
-            let depth = self.ties.depth_inside();
-            match family::start(&self.shared.definitions, child, depth).await {
-                Ok(change) => self.apply(now, change),
-                Err(error) => {
-                    let error = super::append::chain(&error);
-                    tracing::warn!(%error, "a sub-workflow could not be found; trying again");
-                    tokio::time::sleep(LOOK_PAUSE).await;
-                    return true;
-                }
-            }
-        }
-        !starts.is_empty()
-    }
-
-    /// When there is something to do next that nobody has to tell.
-    fn wake_at(&self, (effects, waits): (&[Effect], &[Wait]), now: Timestamp) -> Option<Timestamp> {
-        let retries = effects.iter().filter_map(|effect| effect.not_before);
-        let retries = retries.filter(|at| *at > now && !self.run.is_suspended());
-        waits.iter().map(|wait| wait.until).chain(retries).min()
-    }
-
-    /// When to look at a run again that only somebody else can bring on: one that is suspended, or
-    /// awaits a sub-workflow.
-    fn looks_again(&self, now: Timestamp) -> Option<Timestamp> {
-        let waits = self.run.is_suspended() || !self.run.children().is_empty();
-        waits.then(|| now.saturating_add(LOOK_AGAIN).unwrap_or(now))
-    }
-
-    fn apply(&mut self, at: Timestamp, change: Change) {
-        match change {
-            Change::Suspended => self.suspended = Some(true),
-            Change::Resumed => self.suspended = Some(false),
-            _ => {}
-        }
-        let entry = Entry { at, change };
-        self.unsaved.push(entry.clone());
-        self.run.apply(entry);
-    }
-
-    /// Commits what was journaled since the last time; false = the claim was lost.
-    async fn save(&mut self) -> bool {
-        if self.unsaved.is_empty() && !self.has_news() {
-            return true;
-        }
-        let settlement = self.settlement(Next::Keep);
-        self.seq.fetch_add(1, Ordering::Relaxed);
-        let saved = self.shared.settler.settle(settlement).await;
-        if saved {
-            self.checkpoint();
-        }
-        saved
-    }
-
-    async fn release(&mut self, next: Next, lease: Lease) {
-        let settlement = self.settlement(next);
-        self.shared
-            .settler
-            .send(Request::release(settlement, lease))
-            .await;
-    }
-
-    async fn end(&mut self, end: End, lease: Lease) {
-        let (status, output, error) = match &end {
-            End::Completed(output) => ("completed", Some(output.to_json()), None),
-            End::Faulted(problem) => ("faulted", None, serde_json::to_vec(problem).ok()),
-            End::Cancelled => ("cancelled", None, None),
-        };
-        let about = report::About {
-            run_id: self.run_id,
-            event_id: self.event_id,
-            document: &self.definition.document,
-        };
-        report::ended(&self.shared.metrics, &about, &end, status);
-        if self.has_checkpoint {
-            self.shared.checkpoints.forget(self.run_id);
-        }
-        let hide = |text: Vec<u8>| self.shared.redactor().redact_json(text).into();
-        let next = Next::Ended {
-            status,
-            output: output.map(hide),
-            error: error.map(hide),
-        };
-        if self.run.is_suspended() {
-            self.suspended = Some(false);
-        }
-        let mut settlement = self.settlement(next);
-        if let Some(parent) = &self.ties.parent
-            && let Some(mail) = family::ended(parent, self.run_id, &end, &self.shared.redactor())
-        {
-            let exchange = settlement.exchange.get_or_insert_default();
-            exchange.mail.push(mail);
-        }
-        self.shared
-            .settler
-            .send(Request::release(settlement, lease))
-            .await;
-    }
-
-    fn settlement(&mut self, next: Next) -> Settlement {
-        let entries = (!self.unsaved.is_empty()).then(|| {
-            let encoded = entry::encode(&std::mem::take(&mut self.unsaved));
-            self.since.journaled(encoded.len());
-            self.shared.redactor().redact_json(encoded).into()
-        });
-        Settlement {
-            run_id: self.run_id,
-            workflow_id: self.workflow_id,
-            claim_id: self.claim_id,
-            seq: self.seq.load(Ordering::Relaxed),
-            entries,
-            next,
-            exchange: self.exchange(),
-        }
-    }
-
-    /// What the run exchanges with others in its next settlement.
-    fn exchange(&mut self) -> Option<Box<Exchange>> {
-        let mut exchange = Exchange {
-            taken: self.mail.taken(),
-            suspended: self.suspended.take(),
-            expects: !self.run.children().is_empty(),
-            ..Exchange::default()
-        };
-        let depth = self.ties.depth_inside();
-        let said = self.run.take_outgoing();
-        family::say(said, self.run_id, depth, &mut exchange);
-        let has_any = exchange.expects
-            || exchange.suspended.is_some()
-            || !(exchange.taken.is_empty()
-                && exchange.events.is_empty()
-                && exchange.mail.is_empty());
-        has_any.then(|| Box::new(exchange))
-    }
 }
 
 /// When a run was created: its id says so.

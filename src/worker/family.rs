@@ -12,12 +12,13 @@ use serde_json::value::RawValue;
 
 use super::command::Command;
 use super::definitions::Definitions;
+use super::lifecycle::Lifecycle;
 use super::origin::{self, Parent, Ties};
-use crate::event::{DedupeKey, Event};
+use crate::event::{CAUSES, DedupeKey, Event};
 use crate::expression::Value;
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
-use crate::run::{Change, Child, End, Outcome, Outgoing};
+use crate::run::{Change, Child, End, Errand, Outcome};
 use crate::secret::Redactor;
 use crate::store::{self, Exchange, MailKind, NewEvent, NewMail, Target};
 
@@ -71,23 +72,33 @@ pub async fn start(
     }
 }
 
-/// What a run says to its children, for the settlement of the entries that say it. The children
-/// are at `depth`.
-pub fn say(said: Vec<Outgoing>, run_id: Id, depth: u32, exchange: &mut Exchange) {
-    for outgoing in said {
-        match outgoing {
-            Outgoing::Start { child, workflow_id } => {
-                let event = start_of((run_id, depth), &child, workflow_id);
-                exchange.events.push(event);
+/// A run that has errands.
+pub struct About<'a> {
+    /// The run.
+    pub run_id: Id,
+    /// Who started it.
+    pub ties: &'a Ties,
+    /// What has led to it.
+    pub lifecycle: &'a Lifecycle,
+}
+
+/// What other runs are to do, for the settlement of the entries that say so.
+pub fn carry_out(errands: Vec<Errand>, of: &About<'_>, exchange: &mut Exchange) {
+    for errand in errands {
+        match errand {
+            Errand::Start { child, workflow_id } => {
+                exchange.events.push(start_of(of, &child, workflow_id));
             }
-            Outgoing::Cancel(child) => exchange.mail.push(Command::Cancel.to(child)),
+            Errand::Cancel(child) => exchange.mail.push(Command::Cancel.to(child)),
         }
     }
 }
 
-fn start_of((parent, depth): (Id, u32), child: &Child, workflow_id: i32) -> NewEvent {
+fn start_of(of: &About<'_>, child: &Child, workflow_id: i32) -> NewEvent {
     let attribute = |name: &str, value: String| (name.to_owned(), value);
-    let id = origin::event_of(child.run_id);
+    let (parent, depth) = (of.run_id, of.ties.depth_inside());
+    let causes = of.lifecycle.causes_inside();
+    let id = child.run_id.counterpart();
     let (source, event_id) = (origin::source(parent), id.to_string());
     let key = DedupeKey::new(&source, &event_id);
     NewEvent {
@@ -96,12 +107,16 @@ fn start_of((parent, depth): (Id, u32), child: &Child, workflow_id: i32) -> NewE
             event_id,
             source,
             kind: origin::REQUESTED.to_owned(),
-            attributes: BTreeMap::from([
-                attribute(origin::PARENT_RUN, parent.to_string()),
-                attribute(origin::PARENT_TASK, child.key.reference.to_string()),
-                attribute(origin::PARENT_AWAITS, child.awaited.to_string()),
-                attribute(origin::DEPTH, depth.to_string()),
-            ]),
+            attributes: BTreeMap::from_iter(
+                [
+                    attribute(origin::PARENT_RUN, parent.to_string()),
+                    attribute(origin::PARENT_TASK, child.key.reference.to_string()),
+                    attribute(origin::PARENT_AWAITS, child.awaited.to_string()),
+                    attribute(origin::DEPTH, depth.to_string()),
+                ]
+                .into_iter()
+                .chain(causes.map(|causes| attribute(CAUSES, causes))),
+            ),
             content_type: Some("application/json".to_owned()),
             headers: Vec::new(),
             body: child.input.to_json().into(),
@@ -164,14 +179,11 @@ pub fn returned(content: &[u8]) -> Option<Change> {
     Some(Change::ChildEnded { child, outcome })
 }
 
-/// What others must learn of a run that cannot go on.
+/// What others must learn of a run that nobody has driven to its end.
 #[must_use]
-pub fn lost(ties: &Ties, run_id: Id, problem: Problem, redactor: &Redactor) -> Exchange {
-    let end = End::Faulted(problem);
-    let mail = ties
-        .parent
-        .as_ref()
-        .and_then(|parent| ended(parent, run_id, &end, redactor));
+pub fn lost(ties: &Ties, run_id: Id, end: &End, redactor: &Redactor) -> Exchange {
+    let parent = ties.parent.as_ref();
+    let mail = parent.and_then(|parent| ended(parent, run_id, end, redactor));
     Exchange {
         mail: mail.into_iter().collect(),
         suspended: Some(false),

@@ -161,6 +161,7 @@ pub async fn run(shared: Arc<Shared>, mut link: Link) {
         }
         if delivered_at.elapsed() >= DELIVERY_PERIOD {
             delivered_at = Instant::now();
+            learn(&shared, &mut link).await;
             match look_over(&shared, &mut link, position).await {
                 Ok(next) => position = next,
                 Err(error) => {
@@ -168,6 +169,20 @@ pub async fn run(shared: Arc<Shared>, mut link: Link) {
                 }
             }
         }
+    }
+}
+
+/// Learns what runs of other nodes listen with: whoever ends a run must know who wants to hear
+/// of it.
+async fn learn(shared: &Shared, link: &mut Link) {
+    let known = shared.listening.known().revision;
+    let learnt = match link.listening_revision().await {
+        Ok(revision) if revision == known => Ok(()),
+        Ok(_) => shared.listening.learn(link, &shared.definitions).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = learnt {
+        tracing::warn!(error = %chain(&error), "filters of runs could not be read");
     }
 }
 

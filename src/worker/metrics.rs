@@ -5,12 +5,19 @@ use prometheus::{
     Registry,
 };
 
+use crate::store::gates::Place;
+
 /// Buckets for how many items a transaction carries.
 const BATCH_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
 /// Buckets for durations, in seconds.
 const SECONDS_BUCKETS: [f64; 15] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
+
+/// Buckets for how late a tick is, in seconds: up to the missed ones of a day.
+const LATENESS_BUCKETS: [f64; 12] = [
+    0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0, 3_600.0, 86_400.0,
 ];
 
 /// Metrics of the loops; names and meanings are in `docs/metrics.md`.
@@ -28,6 +35,8 @@ pub struct Metrics {
     pub(super) fenced: IntCounter,
     pub(super) swept: IntCounter,
     pub(super) ready_age_seconds: Gauge,
+    pub(super) schedules: ScheduleMetrics,
+    gates: IntCounterVec,
     ended: IntCounterVec,
     run_seconds: HistogramVec,
 }
@@ -94,9 +103,21 @@ impl Metrics {
                 "Claims taken back from dead sessions.",
             )?,
             ready_age_seconds: age,
+            schedules: ScheduleMetrics::new(registry)?,
+            gates: gates(registry)?,
             ended,
             run_seconds: seconds,
         })
+    }
+
+    /// Counts what a gate said to a run.
+    pub(super) fn gates(&self, place: Place) {
+        let outcome = match place {
+            Place::In => "entered",
+            Place::Waits => "queued",
+            Place::TurnedAway => "skipped",
+        };
+        self.gates.with_label_values(&[outcome]).inc();
     }
 
     /// Counts a run that has ended.
@@ -105,6 +126,62 @@ impl Metrics {
         self.run_seconds
             .with_label_values(&[status])
             .observe(seconds);
+    }
+}
+
+fn gates(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    let options = Opts::new(
+        "hookwright_gate_decisions_total",
+        "Claims of runs whose number is limited, by what came of them.",
+    );
+    let gates = IntCounterVec::new(options, &["outcome"])?;
+    for outcome in ["entered", "queued", "skipped"] {
+        gates.with_label_values(&[outcome]);
+    }
+    registry.register(Box::new(gates.clone()))?;
+    Ok(gates)
+}
+
+/// What the schedule loop counts.
+pub(super) struct ScheduleMetrics {
+    ticks: IntCounterVec,
+    lateness: Histogram,
+}
+
+impl ScheduleMetrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let options = Opts::new(
+            "hookwright_schedule_ticks_total",
+            "Ticks of schedules, by what they came to.",
+        );
+        let ticks = IntCounterVec::new(options, &["outcome"])?;
+        for outcome in ["started", "skipped", "missed"] {
+            ticks.with_label_values(&[outcome]);
+        }
+        let options = HistogramOpts::new(
+            "hookwright_schedule_lateness_seconds",
+            "From when a tick was due to the start of its run.",
+        );
+        let lateness = Histogram::with_opts(options.buckets(LATENESS_BUCKETS.to_vec()))?;
+        registry.register(Box::new(ticks.clone()))?;
+        registry.register(Box::new(lateness.clone()))?;
+        Ok(Self { ticks, lateness })
+    }
+
+    /// A tick that started a run, so many seconds late.
+    pub(super) fn started(&self, late_seconds: f64) {
+        self.ticks.with_label_values(&["started"]).inc();
+        self.lateness.observe(late_seconds);
+    }
+
+    /// Ticks that started none because a run was open.
+    pub(super) fn skipped(&self, count: u64) {
+        self.ticks.with_label_values(&["skipped"]).inc_by(count);
+    }
+
+    /// Ticks that were missed.
+    pub(super) fn missed(&self, count: u64) {
+        self.ticks.with_label_values(&["missed"]).inc_by(count);
     }
 }
 

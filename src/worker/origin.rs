@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
 use super::route;
 use crate::event::Event;
@@ -40,13 +39,6 @@ pub const PARENT_AWAITS: &str = "parentawaits";
 
 /// The attribute that counts the runs around a sub-workflow.
 pub const DEPTH: &str = "depth";
-
-/// The event that starts one run has the run's id with the last bit turned, so that the one can be
-/// found by the other before the run is made. And the other way round.
-#[must_use]
-pub fn event_of(run: Id) -> Id {
-    Id::from(Uuid::from_u128(run.uuid().as_u128() ^ 1))
-}
 
 /// CloudEvents `source` of what a run publishes about itself and those it starts.
 #[must_use]

@@ -1,37 +1,31 @@
-//! The end of a run in the log and in the metrics.
+//! What the log and the metrics say of a run that has ended.
 
 use jiff::Timestamp;
 
-use super::Metrics;
+use super::Shared;
 use super::execute::created_at;
 use crate::id::Id;
 use crate::run::End;
 use crate::workflow::definition::Document;
 
-/// Which run.
-pub struct About<'a> {
-    /// The run.
-    pub run_id: Id,
-    /// The event that started it.
-    pub event_id: Id,
-    /// Its workflow.
-    pub document: &'a Document,
-}
-
-/// Counts the end of a run, and logs it.
-pub fn ended(metrics: &Metrics, about: &About<'_>, end: &End, status: &'static str) {
-    let document = about.document;
-    let elapsed = Timestamp::now().duration_since(created_at(about.run_id));
+/// Counts and logs the end of a run that this event has started.
+pub fn ended(shared: &Shared, (run_id, event_id): (Id, Id), document: &Document, end: &End) {
+    let status = match end {
+        End::Completed(_) => "completed",
+        End::Faulted(_) => "faulted",
+        End::Cancelled => "cancelled",
+    };
+    let elapsed = Timestamp::now().duration_since(created_at(run_id));
     let seconds = elapsed.as_secs_f64().max(0.0);
-    metrics.ended(status, seconds);
+    shared.metrics.ended(status, seconds);
     let duration_ms = (seconds * 1000.0) as u64;
     match end {
         End::Faulted(problem) => {
             tracing::warn!(
                 target: "hookwright::run",
                 {
-                    run.id = %about.run_id,
-                    event.id = %about.event_id,
+                    run.id = %run_id,
+                    event.id = %event_id,
                     workflow.namespace = document.namespace,
                     workflow.name = document.name,
                     workflow.version = document.version,
@@ -48,8 +42,8 @@ pub fn ended(metrics: &Metrics, about: &About<'_>, end: &End, status: &'static s
             tracing::debug!(
                 target: "hookwright::run",
                 {
-                    run.id = %about.run_id,
-                    event.id = %about.event_id,
+                    run.id = %run_id,
+                    event.id = %event_id,
                     workflow.name = document.name,
                     duration_ms,
                 },

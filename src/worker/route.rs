@@ -15,8 +15,9 @@ use super::append::{Appended, chain};
 use super::checkpoint::Since;
 use super::definitions::Active;
 use super::execute::{Executor, Slot};
+use super::lifecycle::Lifecycle;
 use super::spacing::Spacing;
-use super::{Shared, origin};
+use super::{Shared, batch, origin};
 use crate::event::Event;
 use crate::expression::Value;
 use crate::fault_point;
@@ -132,6 +133,9 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec
         mut starts,
     } = decided;
     let elsewhere = routed.elsewhere;
+    if !routing.gathered.is_empty() {
+        shared.gathered.notify_one();
+    }
     if !routed.told.is_empty() {
         shared.addressees.tell(routed.told);
     }
@@ -152,18 +156,18 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec
                 // `reclaim` gives back what cannot be read, for the fault to be stored.
                 let Ok(origin) = origin else { continue };
                 let begun = super::execute::Begun {
+                    lifecycle: Lifecycle::new(start.run_id, &definition, &appended.event),
                     run_id: start.run_id,
                     workflow_id: start.workflow_id,
                     claim_id,
-                    input: origin.input,
+                    origin,
                     definition,
                     checkpoint: None,
-                    journal: origin.journal,
+                    journal: Vec::new(),
                     since: Since::default(),
                     seq: 0,
                     event_id: appended.event.id,
                     mail: Vec::new(),
-                    ties: origin.ties,
                 };
                 executor.start(begun, slot);
             }
@@ -183,7 +187,7 @@ pub fn input(event: &Event, addressed: bool, definition: &Definition) -> Value {
     if addressed {
         return Value::from_json(&event.body).unwrap_or_default();
     }
-    trigger::input(definition, trigger::envelope(event))
+    trigger::input(definition, event)
 }
 
 /// What is to become of a batch.
@@ -194,17 +198,16 @@ struct Decided {
 
 /// Learns the filters that runs listen with now.
 async fn learn(shared: &Shared, link: &mut Link) {
-    match link.listened().await {
-        Ok(listened) => shared.listening.store(listened.revision, Ordering::Release),
-        Err(error) => {
-            tracing::warn!(error = %chain(&error), "filters of runs could not be read");
-            tokio::time::sleep(LEFTOVER_PERIOD).await;
-        }
+    if let Err(error) = shared.listening.learn(link, &shared.definitions).await {
+        tracing::warn!(error = %chain(&error), "filters of runs could not be read");
+        tokio::time::sleep(LEFTOVER_PERIOD).await;
     }
 }
 
 async fn decide(shared: &Shared, executor: &Executor, batch: &[Appended]) -> Decided {
     let active = shared.definitions.active();
+    let listening = shared.listening.known();
+    let (mut heard, mut gathered) = (Vec::new(), Vec::new());
     let mut starts = Vec::with_capacity(batch.len());
     let mut ignored = Vec::new();
     let mut addressed = Vec::new();
@@ -235,13 +238,25 @@ async fn decide(shared: &Shared, executor: &Executor, batch: &[Appended]) -> Dec
                 let reason = format!("run {run_id}, which it was for, is unknown or has ended");
                 ignored.push((id, reason));
             }
-            None => match_triggers(&active, (event, appended), &mut starts, &mut ignored),
+            None => {
+                let gathers = match_triggers(&active, (event, appended), &mut starts, &mut ignored);
+                gathered.extend(gathers.into_iter().map(|gathers| {
+                    let group = (gathers.workflow_id, gathers.group);
+                    (appended.event.id, group, gathers.filters)
+                }));
+                let envelope = || trigger::envelope(&appended.event);
+                let keys = listening.listeners.keys(&appended.event, &envelope);
+                heard.extend(keys.into_iter().map(|key| (appended.event.id, key)));
+            }
         }
     }
+    gather(shared, batch, (&mut starts, &mut ignored)).await;
     // Runs that wait already come first.
     let at_once = shared.session.is_live() && !shared.backlog.load(Ordering::Acquire);
     for start in &mut starts {
-        if start.definition.is_some() && at_once {
+        // Runs that are limited in number have to ask first, which is the claim loop's.
+        let unlimited = |definition: &Arc<Definition>| definition.concurrency.is_none();
+        if start.definition.as_ref().is_some_and(unlimited) && at_once {
             start.claimed = executor
                 .slot()
                 .map(|slot| (shared.session.next_claim_id(), slot));
@@ -252,11 +267,55 @@ async fn decide(shared: &Shared, executor: &Executor, batch: &[Appended]) -> Dec
         events: batch.iter().map(|appended| appended.event.id).collect(),
         runs: starts.iter().map(|start| new_run(start, batch)).collect(),
         ignored,
-        listening: shared.listening.load(Ordering::Acquire),
-        heard: Vec::new(),
+        listening: listening.revision,
+        heard,
         addressed,
+        gathered,
     };
     Decided { routing, starts }
+}
+
+/// Events of workflows that gather them start no runs yet.
+async fn gather(
+    shared: &Shared,
+    batch: &[Appended],
+    (starts, ignored): (&mut Vec<Start>, &mut Vec<(Id, String)>),
+) {
+    let gathers = |start: &mut Start| {
+        let gathering = start.definition.as_ref().map(|one| one.gathering.is_some());
+        gathering == Some(true) && batch[start.event].target.is_none()
+    };
+    if !starts.iter_mut().any(gathers) {
+        return;
+    }
+    let mut gathered = Vec::new();
+    for start in starts.extract_if(.., gathers) {
+        let event = &batch[start.event].event;
+        let Some(definition) = &start.definition else {
+            continue;
+        };
+        let Some(gathering) = &definition.gathering else {
+            continue;
+        };
+        let document = &definition.document;
+        let reason = match batch::gathered(gathering, event, (start.workflow_id, definition)) {
+            Ok(one) => {
+                gathered.push(one);
+                let (namespace, name) = (&document.namespace, &document.name);
+                format!("it is gathered for a later run of {namespace}/{name}")
+            }
+            Err(reason) => reason,
+        };
+        ignored.push((event.id, reason));
+    }
+    // What also starts a run at once is not ignored; an event has one reason.
+    ignored.retain(|(id, _)| {
+        !starts
+            .iter()
+            .any(|start| batch[start.event].event.id == *id)
+    });
+    ignored.dedup_by_key(|(id, _)| *id);
+    shared.batches.gather(gathered).await;
 }
 
 fn match_triggers(
@@ -264,7 +323,7 @@ fn match_triggers(
     (event, appended): (usize, &Appended),
     starts: &mut Vec<Start>,
     ignored: &mut Vec<(Id, String)>,
-) {
+) -> Vec<trigger::Gathers> {
     let envelope = || trigger::envelope(&appended.event);
     let matched = active.triggers.route(&appended.event, &envelope);
     for (workflow_id, definition) in matched.starts {
@@ -281,6 +340,7 @@ fn match_triggers(
     if let Some(reason) = matched.ignored {
         ignored.push((appended.event.id, reason));
     }
+    matched.gathers
 }
 
 fn new_run(start: &Start, batch: &[Appended]) -> NewRun {

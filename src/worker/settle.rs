@@ -1,6 +1,7 @@
 //! The settler: outcomes of many runs become durable together.
 //!
-//! While one statement is in flight the next batch gathers, as in the writer. A run whose claim is
+//! While one statement is in flight the next batch gathers, as in the writer, but never waits for
+//! more: calls keep their places at destinations until they are settled. A run whose claim is
 //! gone was taken over by another node: its result is dropped and counted.
 
 use std::sync::Arc;
@@ -12,9 +13,8 @@ use tokio::time::Instant;
 use super::append::{Appended, chain};
 use super::execute::Lease;
 use super::mail::Addressees;
-use super::spacing::Spacing;
 use super::timers::Timers;
-use super::{Config, Endings, Metrics};
+use super::{Endings, Metrics};
 use crate::fault_point;
 use crate::id::Id;
 use crate::store::{self, Link, Next, Settlement};
@@ -54,14 +54,13 @@ pub struct Settler {
 }
 
 /// What the settler's tasks take from.
-pub struct Queue(Mutex<(mpsc::Receiver<Request>, Spacing)>);
+pub struct Queue(Mutex<mpsc::Receiver<Request>>);
 
 /// Makes the two ends of the settler's queue.
 #[must_use]
-pub fn channel(config: &Config) -> (Settler, Queue) {
+pub fn channel() -> (Settler, Queue) {
     let (queue, requests) = mpsc::channel(QUEUE_RUNS_MAX);
-    let spacing = Spacing::new(config.batch_spacing_ms);
-    (Settler { queue }, Queue(Mutex::new((requests, spacing))))
+    (Settler { queue }, Queue(Mutex::new(requests)))
 }
 
 impl Settler {
@@ -85,13 +84,13 @@ impl Settler {
     }
 }
 
-/// Whom a settler tells what has become durable.
-pub struct After {
-    /// Those who wait for a run to end.
+/// Who hears of what was settled.
+pub struct Books {
+    /// Of runs that have ended.
     pub endings: Arc<Endings>,
-    /// Those who wake runs at their time.
+    /// Of runs that wait.
     pub timers: Arc<Timers>,
-    /// What to count.
+    /// Counts.
     pub metrics: Arc<Metrics>,
     /// Those who wake runs that have mail.
     pub addressees: Arc<Addressees>,
@@ -99,7 +98,7 @@ pub struct After {
     pub router: mpsc::Sender<Appended>,
 }
 
-impl After {
+impl Books {
     /// What a run has exchanged is durable. The settlement by which it went to wait did not see
     /// mail that was being written meanwhile, so somebody must look again.
     fn exchanged(&self, settlement: &mut Settlement) {
@@ -127,20 +126,17 @@ impl After {
 }
 
 /// Runs one settler task until every [`Settler`] is gone.
-pub async fn run(queue: Arc<Queue>, mut link: Link, after: After) {
+pub async fn run(queue: Arc<Queue>, mut link: Link, books: Books) {
     let mut batch = Vec::with_capacity(BATCH_RUNS_MAX);
     loop {
         let taken = {
-            let (requests, spacing) = &mut *queue.0.lock().await;
-            spacing.wait(requests.len(), BATCH_RUNS_MAX).await;
-            let taken = requests.recv_many(&mut batch, BATCH_RUNS_MAX).await;
-            spacing.begun(taken);
-            taken
+            let mut requests = queue.0.lock().await;
+            requests.recv_many(&mut batch, BATCH_RUNS_MAX).await
         };
         if taken == 0 {
             return;
         }
-        after.metrics.settle_batch_runs.observe(taken as f64);
+        books.metrics.settle_batch_runs.observe(taken as f64);
         let mut settlements = Vec::with_capacity(taken);
         let mut waiting = Vec::with_capacity(taken);
         for request in batch.drain(..) {
@@ -152,20 +148,19 @@ pub async fn run(queue: Arc<Queue>, mut link: Link, after: After) {
         fault_point::pass("settled");
         for (settlement, (lease, settled)) in settlements.iter_mut().zip(waiting) {
             let kept = !lost.contains(&settlement.run_id);
-            if !kept {
-                after.metrics.fenced.inc();
-            }
             if kept {
-                after.exchanged(settlement);
+                books.exchanged(settlement);
+            } else {
+                books.metrics.fenced.inc();
             }
             drop(lease);
             if let Some(settled) = settled {
                 let _gone = settled.send(kept);
             }
             match settlement.next {
-                Next::Ended { .. } => after.endings.ended(settlement.run_id),
+                Next::Ended { .. } => books.endings.ended(settlement.run_id),
                 // Not before the row is there: whoever looks for it earlier looks in vain.
-                Next::Wait { due_at } => after.timers.expect(due_at),
+                Next::Wait { due_at } => books.timers.expect(due_at),
                 Next::Keep | Next::Ready { .. } => {}
             }
         }

@@ -8,18 +8,24 @@ mod authentication;
 mod call;
 mod catch;
 mod components;
+mod concurrency;
 mod data;
+mod events;
 mod field;
 mod function;
+mod gathering;
 mod identity;
+mod openapi;
 mod run;
 mod schedule;
 mod task;
+mod timetable;
 
 use std::rc::Rc;
 
 use super::definition::Definition;
 use super::document::{Object, Place};
+use super::openapi::{Documents, pins_json};
 use crate::expression::Value;
 
 use components::Components;
@@ -40,6 +46,8 @@ const STANDARD_VARIABLES: [&str; 8] = [
 #[derive(Clone)]
 struct Context<'a> {
     components: &'a Components<'a>,
+    /// What is known of API documents.
+    documents: &'a Documents,
     /// The whole document, from which tasks share their part.
     value: &'a Value,
     /// Names, without `$`, that expressions may use here.
@@ -49,10 +57,11 @@ struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    fn new(components: &'a Components<'a>, value: &'a Value) -> Self {
+    fn new(components: &'a Components<'a>, value: &'a Value, documents: &'a Documents) -> Self {
         let variables = STANDARD_VARIABLES.map(str::to_owned).to_vec();
         Self {
             components,
+            documents,
             value,
             variables: Rc::new(variables),
             retried: false,
@@ -79,7 +88,7 @@ impl<'a> Context<'a> {
 }
 
 /// Compiles a whole document.
-pub fn definition(root: &Place<'_>) -> Option<Definition> {
+pub fn definition(root: &Place<'_>, documents: &Documents) -> Option<Definition> {
     let value = root.value();
     let object = root.object()?;
     if let Some(version) = old_version(&object) {
@@ -88,17 +97,34 @@ pub fn definition(root: &Place<'_>) -> Option<Definition> {
         root.fault_with(message, hint);
         return None;
     }
-    let document = object
-        .required("document")
-        .and_then(|place| identity::document(&place));
+    let document = object.required("document");
+    let metadata = document.as_ref().and_then(identity::metadata);
+    let document = document.and_then(|place| identity::document(&place));
     let components = Components::of(object.optional("use").as_ref());
-    let context = Context::new(&components, &value);
+    let context = Context::new(&components, &value, documents);
     let input = data::input(&object, &context);
     let output = data::output(&object, &context);
     let timeout = field::timeout(object.optional("timeout").as_ref(), &context);
-    let schedule = object
-        .optional("schedule")
-        .and_then(|place| schedule::schedule(&place));
+    let concurrency = metadata
+        .as_ref()
+        .and_then(|metadata| concurrency::concurrency(metadata, &context));
+    let events = object
+        .place()
+        .node()
+        .get("schedule")
+        .is_some_and(|schedule| schedule.get("on").is_some());
+    let gathering = metadata
+        .as_ref()
+        .and_then(|metadata| gathering::gathering(metadata, events, &context));
+    let policy = metadata.and_then(|metadata| metadata.optional("schedule"));
+    let schedule = match (object.optional("schedule"), policy) {
+        (Some(place), policy) => schedule::schedule(&place, policy.as_ref()),
+        (None, Some(policy)) => {
+            schedule::not_timed(&policy);
+            None
+        }
+        (None, None) => None,
+    };
     if let Some(place) = object.optional("evaluate") {
         evaluate(&place);
     }
@@ -114,7 +140,10 @@ pub fn definition(root: &Place<'_>) -> Option<Definition> {
         output,
         timeout,
         schedule,
+        concurrency,
+        gathering,
         secrets: components.secrets.clone(),
+        pins: pins_json(components.pins.take()),
         functions: functions?,
         tasks: tasks?,
         value,

@@ -1,15 +1,27 @@
 //! What a checked workflow is made of. Built only by `workflow::parse`, so whatever exists here is
 //! valid: expressions are compiled, names resolved, durations known.
 
+mod concurrency;
+mod events;
+mod gathering;
 mod oauth2;
+mod timetable;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::openapi::Operation;
 use crate::expression::{Expression, Template, Value};
 
+pub use concurrency::{Concurrency, OnLimit, PRIORITY_MAX, Priority};
+pub use events::{
+    AttributeFilter, Consume, Correlation, Emit, EventFilter, Foreach, Listen, PATTERN_CHARACTERS,
+    Read, Strategy, Until,
+};
+pub use gathering::{Gather, Gathering};
 pub use oauth2::{ClientAuthentication, OAuth2, TOKEN_PATH_DEFAULT, TokenEncoding, token_uri};
+pub use timetable::{CatchUp, Cron, Overlap, Timetable, When};
 
 /// A checked, compiled workflow.
 #[derive(Debug)]
@@ -24,8 +36,14 @@ pub struct Definition {
     pub timeout: Option<Timeout>,
     /// What starts runs besides a manual call.
     pub schedule: Option<Schedule>,
+    /// How many runs may be open at once, where that is limited.
+    pub concurrency: Option<Concurrency>,
+    /// How events are gathered before a run starts, where they are.
+    pub gathering: Option<Gathering>,
     /// Names of `use.secrets`.
     pub secrets: Vec<String>,
+    /// The operations of API documents it calls, to be stored with it.
+    pub pins: Option<Vec<u8>>,
     /// `use.functions`, by name.
     pub functions: BTreeMap<String, Arc<Task>>,
     /// The top-level `do`.
@@ -82,53 +100,18 @@ pub struct Timeout {
     pub after: Span,
 }
 
-/// `schedule`: this version starts runs on events; the other kinds have their place here.
+/// `schedule`: what starts runs besides a manual call.
 #[derive(Clone, Debug)]
 pub enum Schedule {
-    /// `on.one`: each matching event starts a run with `[event]` as input.
+    /// `on`: each match starts a run with the array of its events as input.
     On {
         /// Which events.
-        filter: EventFilter,
-        /// What of the event the run gets.
+        events: Strategy,
+        /// What of the events the run gets.
         read: Read,
     },
-}
-
-/// `schedule.read`: what of an event a run has in its input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Read {
-    /// The event with its attributes; the default.
-    Envelope,
-    /// Its data only.
-    Data,
-}
-
-/// Characters that give a text a meaning of its own as a regular expression.
-pub const PATTERN_CHARACTERS: [char; 14] = [
-    '\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$',
-];
-
-/// `with` of an event filter: all attributes must match.
-#[derive(Clone, Debug, Default)]
-pub struct EventFilter {
-    /// Attribute name and what it must be, in the order written.
-    pub with: Vec<(String, AttributeFilter)>,
-}
-
-/// What one attribute must be.
-#[derive(Clone, Debug)]
-pub enum AttributeFilter {
-    /// Equal, or an anchored regular expression that matches (RE2 syntax).
-    Text {
-        /// The text as written.
-        literal: String,
-        /// The text as an anchored pattern, where it is one that could match something else.
-        pattern: Option<regex::Regex>,
-    },
-    /// A predicate: `.` is the attribute's value.
-    Predicate(Expression),
-    /// `data: {…}`: these members must be equal.
-    Data(Value),
+    /// `cron`, `every` or `after`: time starts runs, with `{}` as input.
+    Time(Box<Timetable>),
 }
 
 /// A list of tasks under one pointer.
@@ -185,12 +168,18 @@ pub enum Kind {
     Call(Box<HttpCall>),
     /// `do`.
     Do(TaskList),
+    /// `emit`.
+    Emit(Box<Emit>),
     /// `for`.
     For(Box<For>),
     /// `fork`.
     Fork(Fork),
     /// `call` of a function.
     Function(Box<FunctionCall>),
+    /// `listen`.
+    Listen(Box<Listen>),
+    /// `call: openapi`.
+    OpenApi(Box<OpenApiCall>),
     /// `raise`.
     Raise(Box<Raise>),
     /// `run: workflow`.
@@ -363,6 +352,25 @@ pub struct HttpCall {
     pub redirect: bool,
     /// Whether a `try` around this call has a retry policy of its own, so that the destination's
     /// does not apply (one layer retries).
+    pub retried: bool,
+}
+
+/// `call: openapi` with its arguments.
+#[derive(Debug)]
+pub struct OpenApiCall {
+    /// `operationId`.
+    pub operation_id: String,
+    /// The operation as it was at deployment; none where nobody has read the document.
+    pub operation: Option<Arc<Operation>>,
+    /// `parameters`.
+    pub parameters: Option<Template>,
+    /// `authentication`; `use.authentications` resolved.
+    pub authentication: Option<Authentication>,
+    /// `output`.
+    pub output: HttpOutput,
+    /// `redirect`.
+    pub redirect: bool,
+    /// As [`HttpCall::retried`].
     pub retried: bool,
 }
 

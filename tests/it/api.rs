@@ -1,13 +1,16 @@
 //! The API over real HTTP on a real Postgres: definitions, problems, the description.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hookwright::api::definitions::Checks;
 use hookwright::api::{self, Config, Parts};
+use hookwright::call::Destinations;
 use hookwright::expression::Value;
-use hookwright::secret::{Keyring, Redactor};
+use hookwright::secret::{Keyring, Redactor, Secrets};
 use hookwright::store::Link;
+use hookwright::webhook::{Documents, Rejected, Sources, rejected};
 use hookwright::worker::{self, Appender, Definitions, Endings, Metrics, append};
 use hookwright::workflow::{Fault, document};
 use serde_json::json;
@@ -85,19 +88,39 @@ pub async fn appender(database: &Database) -> Appender {
     appender
 }
 
+/// The keeper of rejected deliveries, without sources.
+fn rejected(database: &Database, keyring: &Arc<Keyring>, appender: &Appender) -> Arc<Rejected> {
+    let registry = prometheus::Registry::new();
+    let secrets = Arc::new(Secrets::new(HashMap::new()));
+    let config = section("call");
+    let destinations = Destinations::new(Vec::new(), Arc::clone(&secrets), config, &registry);
+    let parts = rejected::Parts {
+        store: database.store.clone(),
+        keyring: Arc::clone(keyring),
+        environment: ENVIRONMENT.into(),
+        sources: Arc::new(Sources::new(secrets)),
+        documents: Arc::new(Documents::new(Arc::new(destinations.unwrap()))),
+        appender: appender.clone(),
+    };
+    Rejected::start(parts, rejected::Queue::new(&registry).unwrap())
+}
+
 /// An API that is not served yet.
 pub async fn parts(database: &Database, keyring: Arc<Keyring>) -> Parts {
+    let appender = appender(database).await;
     Parts {
+        rejected: rejected(database, &keyring, &appender),
         config: config(),
         environment: ENVIRONMENT.into(),
         store: database.store.clone(),
-        appender: appender(database).await,
+        appender,
         definitions: Arc::new(Definitions::new(database.store.clone())),
         endings: Arc::new(Endings::default()),
         keyring,
         secrets: Arc::new(|_| None::<Value>),
         redactor: Arc::new(|| Arc::new(Redactor::default())),
         checks: checks(),
+        fetch: Arc::new(|_| Box::pin(async { Err("nothing is fetched here".to_owned()) })),
         reload: Arc::new(|| Box::pin(async { Ok(()) })),
         door: Arc::new(|| json!({"received": 0})),
         tasks_max: 10_000,

@@ -85,7 +85,7 @@ fn all_faults_of_all_files_name_their_place() {
     assert!(lines[1].starts_with("e.yaml:"), "{text}");
     assert_eq!(
         lines[2],
-        "b/c.yml:1:9: source shop is defined in a.yaml already (remove one of the two)"
+        "b/c.yml:1:9: /source: source shop is defined in a.yaml already (remove one of the two)"
     );
 }
 
@@ -160,8 +160,8 @@ async fn the_highest_version_of_a_set_is_active() {
         panic!("a stored version was changed");
     };
     let told = conflicts[0].to_string();
-    let expected = "9.yaml:5:12: workflow shop/order 1.9.0 is stored with other content \
-                    (raise document.version)";
+    let expected = "9.yaml:5:12: /document/version: workflow shop/order 1.9.0 is stored \
+                    with other content (raise document.version)";
     assert_eq!(told, expected);
     assert!(store.sources().await.unwrap().is_empty(), "all or nothing");
 

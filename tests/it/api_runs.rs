@@ -18,6 +18,7 @@ async fn deployed(world: &World) -> i32 {
         version: "1.0.0".to_owned(),
         text: workflow("1.0.0", 1),
         digest: [0; 32],
+        pins: None,
     };
     world.database.store.deploy(new).await.unwrap().id()
 }

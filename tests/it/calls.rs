@@ -1,5 +1,6 @@
 //! Calls as runs make them, end to end: places at a destination, credentials, functions, documents
 //! of APIs.
 
+mod openapi;
 mod places;
 mod tokens;

@@ -196,9 +196,8 @@ fn a_run_that_is_not_open_has_none() {
 /// Makes a good checkpoint lie.
 type Falsify = fn(&mut Json);
 
-#[test]
-fn a_falsified_checkpoint_is_refused_as_a_whole() {
-    let body = r#"
+/// A call and a wait in a fork, in a loop, in a `try`.
+const NESTED: &str = r#"
 do:
   - outer:
       try:
@@ -214,10 +213,13 @@ do:
                       - wait: { wait: PT1H }
       catch: { do: [ { a: { set: { x: 1 } } } ] }
 "#;
+
+#[test]
+fn a_falsified_checkpoint_is_refused_as_a_whole() {
     let input = items(2);
-    let checkpoint = begun(body, &input).checkpoint().unwrap();
+    let checkpoint = begun(NESTED, &input).checkpoint().unwrap();
     let falsified: [(&str, Falsify); 14] = [
-        ("of form 2", |it| it["form"] = 2.into()),
+        ("of form 99", |it| it["form"] = 99.into()),
         ("missing field `now`", |it| {
             it.as_object_mut().unwrap().remove("now");
         }),
@@ -262,16 +264,16 @@ do:
         let mut lie: Json = serde_json::from_slice(&checkpoint).unwrap();
         falsify(&mut lie);
         let lie = serde_json::to_vec(&lie).unwrap();
-        let outcome = Run::restore(definition(body), surroundings(9), input.clone(), &lie);
+        let outcome = Run::restore(definition(NESTED), surroundings(9), input.clone(), &lie);
         let unfit = outcome.map(drop).expect_err(expected).to_string();
         assert!(unfit.contains(expected), "{expected}: {unfit}");
     }
     for cut in [0, 1, checkpoint.len() / 2, checkpoint.len() - 1] {
-        let (definition, input) = (definition(body), input.clone());
+        let (definition, input) = (definition(NESTED), input.clone());
         let outcome = Run::restore(definition, surroundings(9), input, &checkpoint[..cut]);
         assert!(outcome.is_err(), "{cut}");
     }
-    let other = definition(&body.replace("outer", "inner"));
+    let other = definition(&NESTED.replace("outer", "inner"));
     assert!(Run::restore(other, surroundings(9), input, &checkpoint).is_err());
 }
 

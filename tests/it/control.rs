@@ -308,7 +308,7 @@ async fn many_runs_are_told_at_once() {
     .await;
     let all = |command: &str, body: &str| {
         let (path, body) = (format!("/api/v1/runs/{command}"), body.to_owned());
-        let client = world.client.clone();
+        let client = world.client;
         async move { client.post(&path, body).await }
     };
     assert_eq!(

@@ -62,7 +62,7 @@ async fn check_names_every_fault_with_its_file_and_line() {
         text(&github.stdout)
     );
     let none = run(&["check", "/nowhere/at/all"]).await;
-    assert_eq!(none.status.code(), Some(1));
+    assert_eq!(none.status.code(), Some(2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use hookwright::id::Id;
 use hookwright::problem::{Kind, Problem};
 use hookwright::run::{
-    Attempt, Change, Child, End, Entry, Key, Outcome, Pending, Run, Surroundings, before,
+    Attempt, Change, Child, End, Entry, Key, Outcome, Pending, Received, Run, Surroundings, before,
     begins_with,
 };
 use hookwright::workflow::{self, Definition};
@@ -53,7 +53,37 @@ fn leaf() -> impl Strategy<Value = Json> {
             "workflow": {"namespace": "test", "name": "child", "version": "latest"},
             "await": n == 0,
         }})),
+        2 => (0..3).prop_map(|n| json!({
+            "emit": {"event": {"with": {"type": format!("t{n}"), "data": "${ . }"}}},
+        })),
+        3 => listen(),
     ]
+}
+
+/// A task that listens: for one, for all that agree, until something.
+fn listen() -> impl Strategy<Value = Json> {
+    let to = |n: i32| json!({"with": {"type": format!("t{n}")}});
+    let agreed = |n: i32| {
+        let correlate = json!({"v": {"from": ".data.v"}});
+        json!({"with": {"type": format!("t{n}")}, "correlate": correlate})
+    };
+    let strategies = prop_oneof![
+        Just(json!({"one": to(0)})),
+        Just(json!({"any": []})),
+        Just(json!({"any": [to(0), to(1)], "until": "length >= 2"})),
+        Just(json!({"any": [to(0)], "until": {"one": to(2)}})),
+        Just(json!({"all": [agreed(0), agreed(1)]})),
+    ];
+    (strategies, 0..3).prop_map(|(to, each)| {
+        let mut task = json!({"listen": {"to": to, "read": "envelope"}});
+        if each > 0 {
+            task["foreach"] = json!({"do": [{"x": {"set": {"v": "${ $item.data.v }"}}}]});
+        }
+        if each > 1 {
+            task["foreach"]["do"][0]["x"] = json!({"wait": {"milliseconds": 5}});
+        }
+        task
+    })
 }
 
 /// A list of tasks, each with a random `if` and `then`.
@@ -182,6 +212,9 @@ fn happening(run: &Run, past: &[Entry], dice: (u8, u8, u8)) -> Option<Change> {
         return (!matches!(told, Change::Started { .. })).then_some(told);
     }
     let children = run.children();
+    if !run.listens().is_empty() && !what.is_multiple_of(3) {
+        return Some(received(which, past.len()));
+    }
     let at = usize::from(which) % (effects.len() + waits.len() + children.len()).max(1);
     if let Some(child) = children.get(at.wrapping_sub(effects.len() + waits.len())) {
         return Some(child_ended(*child, what));
@@ -214,6 +247,19 @@ fn child_ended(child: Id, what: u8) -> Change {
         _ => Outcome::Completed(value(&format!("{{\"v\":{}}}", what % 3))),
     };
     Change::ChildEnded { child, outcome }
+}
+
+fn received(which: u8, place: usize) -> Change {
+    let (kind, v) = (which % 3, which % 2);
+    let envelope = format!(r#"{{"type":"t{kind}","id":"e-{place}","data":{{"v":{v}}}}}"#);
+    Change::Received {
+        event: Received {
+            id: Id::generate(),
+            addressed: which.is_multiple_of(7),
+            envelope: value(&envelope),
+            raw: None,
+        },
+    }
 }
 
 fn attempt(number: u32, what: u8) -> Attempt {
@@ -268,7 +314,7 @@ fn check(
         journal.push(entry.clone());
         run.apply(entry);
         let pending = run.pending();
-        seen.push(wanted(&run));
+        seen.push(wants(&run));
         let others = run.starts().len() + run.children().len();
         prop_assert!(others > 0 || !stuck(&pending), "nothing to wait for");
         prop_assert!(fits(&pending), "{pending:?}");
@@ -287,7 +333,7 @@ fn check(
     for (length, lived) in seen.iter().enumerate() {
         let prefix = journal[..=length].to_vec();
         let replayed = Run::replay(Arc::clone(definition), Arc::clone(surroundings), prefix);
-        prop_assert_eq!(&wanted(&replayed), lived);
+        prop_assert_eq!(&wants(&replayed), lived);
         compacted(
             &replayed,
             (definition, surroundings),
@@ -305,7 +351,8 @@ fn reusable(
     journal: &[Entry],
 ) -> Result<(), TestCaseError> {
     let (first, second) = (Arc::clone(definition), Arc::clone(surroundings));
-    let run = Run::replay_recorded(first, second, journal.to_vec());
+    let mut run = Run::new(first, second).recorded();
+    journal.iter().for_each(|entry| run.apply(entry.clone()));
     let failed = run
         .records()
         .iter()
@@ -338,23 +385,22 @@ fn compacted(
     for (entry, lived) in rest.iter().zip(&seen[1..]) {
         once.apply(entry.clone());
         again.apply(entry.clone());
-        prop_assert_eq!(&wanted(&once), lived);
-        prop_assert_eq!(&wanted(&again), lived);
+        prop_assert_eq!(&wants(&once), lived);
+        prop_assert_eq!(&wants(&again), lived);
         again = restore(&again).unwrap_or(again);
     }
     Ok(())
 }
 
-/// All that a run wants, as text.
-fn wanted(run: &Run) -> String {
+/// All that a run wants, for comparison.
+fn wants(run: &Run) -> String {
     let (starts, children) = (run.starts(), run.children());
-    let suspended = run.is_suspended();
+    let (listens, suspended) = (run.listens(), run.is_suspended());
     format!(
-        "{} {starts:?} {children:?} {suspended}",
+        "{}\n{listens:#?} {starts:?} {children:?} {suspended}",
         shown(&run.pending())
     )
 }
-
 fn stuck(pending: &Pending) -> bool {
     matches!(pending, Pending::Open { effects, waits } if effects.is_empty() && waits.is_empty())
 }

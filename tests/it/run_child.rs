@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hookwright::id::Id;
 use hookwright::problem::{Kind, Problem};
 use hookwright::run::{
-    Change, End, Entry, Outcome, Outgoing, Pending, Run, Surroundings, Unusable, before,
+    Change, End, Entry, Errand, Outcome, Pending, Received, Run, Surroundings, Unusable, before,
     begins_with,
 };
 use insta::assert_snapshot;
@@ -133,15 +133,15 @@ fn cancelling_cancels_what_is_awaited_and_nothing_else() {
         },
     });
     assert!(matches!(
-        &run.take_outgoing()[..],
-        [Outgoing::Start { workflow_id: 3, .. }]
+        &run.take_errands()[..],
+        [Errand::Start { workflow_id: 3, .. }]
     ));
     assert_eq!(run.children(), [child]);
     run.apply(Entry {
         at,
         change: Change::Cancelled,
     });
-    assert!(matches!(&run.take_outgoing()[..], [Outgoing::Cancel(id)] if *id == child));
+    assert!(matches!(&run.take_errands()[..], [Errand::Cancel(id)] if *id == child));
     assert!(matches!(run.pending(), Pending::Ended(End::Cancelled)));
 }
 
@@ -273,4 +273,67 @@ fn an_iteration_or_an_attempt_alone_is_done_again() {
     let prefix = before(&life.definition, &life.surroundings, &life.journal, of_try).unwrap();
     assert_eq!(prefix.len(), 3, "a, b, a: {prefix:#?}");
     assert_eq!(again(&life, "/do/0/l", &body).unwrap(), "http://api.test/a");
+}
+
+/// What a run publishes that begins with what a failed run did before `task`.
+fn published(life: &Life, task: &str, other: &str) -> Vec<String> {
+    let mut journal = before(&life.definition, &life.surroundings, &life.journal, task).unwrap();
+    let entries = vec![life.journal[0].clone()];
+    let prefix = (std::mem::take(&mut journal), task);
+    let mut run = Run::resumed(definition(other), another(), entries, prefix);
+    assert!(run.take_errands().is_empty(), "the old run has done them");
+    let outgoing = run.take_outgoing().into_iter();
+    outgoing.map(|event| event.kind).collect()
+}
+
+#[test]
+fn what_the_old_run_has_published_is_not_published_again() {
+    let emit = |name: &str| {
+        format!("{{ {name}: {{ emit: {{ event: {{ with: {{ type: {name} }} }} }} }} }}")
+    };
+    let bad = "{ x: { emit: { event: { with: { type: '${ .no }' } } } } }";
+    let (one, two, three) = (emit("one"), emit("two"), emit("three"));
+    let body = format!("do: [ {one}, {}, {two}, {bad}, {three} ]", call("a"));
+    let mut life = Life::new(&body, &[("/a", ok("{}"))]);
+    life.start("{}");
+    life.finish();
+    let mended = body.replace(bad, &emit("x"));
+    assert_eq!(published(&life, "/do/3/x", &mended), ["x", "three"]);
+}
+
+#[test]
+fn events_come_with_the_journal_but_not_those_of_the_task() {
+    let listen = "listen: { to: { one: { with: { type: e } } }, read: data }";
+    let body = format!(
+        "do: [ {{ first: {{ {listen} }} }}, \
+         {{ second: {{ do: [ {{ l: {{ {listen} }} }}, {} ] }} }} ]",
+        call("b")
+    );
+    let mut life = Life::new(&body, &[("/b", status(500))]);
+    life.start("{}");
+    for number in [1, 2] {
+        let envelope = format!(r#"{{"type":"e","id":"{number}","source":"/s","data":{number}}}"#);
+        let event = Received {
+            id: Id::generate(),
+            addressed: false,
+            envelope: json(&envelope),
+            raw: None,
+        };
+        apply(&mut life, Change::Received { event });
+    }
+    life.finish();
+    let of_call = "/do/1/second/do/1/b";
+    assert_eq!(again(&life, of_call, &body).unwrap(), "http://api.test/b");
+    let prefix = before(
+        &life.definition,
+        &life.surroundings,
+        &life.journal,
+        "/do/1/second",
+    );
+    assert_eq!(prefix.unwrap().len(), 1, "what the first task heard");
+    assert_eq!(
+        again(&life, "/do/1/second", &body).unwrap(),
+        "",
+        "it listens again"
+    );
 }

@@ -131,10 +131,10 @@ fn call(name: &str, ids: &[String]) -> (String, u64) {
         .iter()
         .map(|id| format!("\\\\x{}", &id.replace('-', "")[..32]))
         .collect();
-    let numbers: Vec<String> = (1..=BATCH).map(|n| n.to_string()).collect();
     let text = each("'x'::text", "text");
     let bytes = each("'\\x00'::bytea", "bytea");
     match name {
+        "settle" | "exchange" => settling(name, ids, &new, &keys),
         "append" => (
             format!(
                 "'{{{}}}', {}, {}, {text}, {text}, {text}, {text}, {bytes}, {bytes}, {bytes}, {},
@@ -148,29 +148,7 @@ fn call(name: &str, ids: &[String]) -> (String, u64) {
             6_000,
         ),
         "find" => (format!("'{{{}}}'", keys.join(",")), 3_000),
-        "route" | "route_and_tell" => (
-            format!(
-                "{}, {}, {}, {}, {}, 1, '{{}}', '{{}}', 1, 0, 0{}",
-                list(ids),
-                list(&new),
-                list(ids),
-                each("1", "integer"),
-                list(&numbers),
-                if name == "route" {
-                    String::new()
-                } else {
-                    format!(
-                        ", {}, {}, {}, {}",
-                        list(ids),
-                        each("md5('7')::uuid", "uuid"),
-                        list(&ids[..8]),
-                        list(&ids[..8]),
-                    )
-                }
-            ),
-            // Each of twenty listeners gets each of 64 events here.
-            if name == "route" { 2_500 } else { 25_000 },
-        ),
+        "route" | "route_and_tell" => routing(name, ids, &new),
         "unrouted" => ("0, 64".to_owned(), 600),
         "claim" => ("'{0,1,2}', '{20,20,24}', 1, 1000".to_owned(), 1_500),
         "ready_queues" => (String::new(), 100),
@@ -181,30 +159,78 @@ fn call(name: &str, ids: &[String]) -> (String, u64) {
         "wake" => (list(ids), 2_500),
         "deliver" => (format!("'{}', 1000", Id::from(uuid::Uuid::nil())), 60_000),
         "post" => (format!("'{}', '{}', 1, '\\x00'", ids[0], new[0]), 100),
-        "settle" | "exchange" => (
-            format!(
-                "{}, {}, {}, {}, {}, {}, {}, {}, {}, {bytes}, {bytes}, {bytes}, 1, 0{}",
-                list(ids),
-                list(&numbers),
-                each("3", "smallint"),
-                each("null::bigint", "bigint"),
-                each("null::integer", "integer"),
-                each("1", "integer"),
-                each("'faulted'::text", "text"),
-                each("true", "boolean"),
-                each("1", "integer"),
-                if name == "settle" {
-                    String::new()
-                } else {
-                    exchanged(ids, &new, &keys)
-                }
-            ),
-            if name == "settle" { 3_000 } else { 16_000 },
-        ),
         "fire" => ("64".to_owned(), 1_000),
         "close" => ("1".to_owned(), 4_000),
+        "due_batches" => ("64".to_owned(), 200),
+        "take_batch" => (
+            format!(
+                "1, 0, {}, 64, 64, 100, 1000, '{}', 's', 't', '[]', 1, '{}', 1, 0",
+                list(ids),
+                new[0],
+                new[1]
+            ),
+            500,
+        ),
+        "due" => ("256".to_owned(), 200),
+        "rest" => (String::new(), 200),
+        "tick" => ("'[]', '[]', 'due', 1, 0".to_owned(), 200),
         "sweep" => ("30000, 5, '{}', 1, 0".to_owned(), 3_000),
         other => panic!("no arguments for {other}: add them"),
+    }
+}
+
+/// Claims that count from one.
+fn numbers() -> String {
+    let numbers: Vec<String> = (1..=BATCH).map(|n| n.to_string()).collect();
+    format!("'{{{}}}'", numbers.join(","))
+}
+
+fn routing(name: &str, ids: &[String], new: &[String]) -> (String, u64) {
+    let each = |value: &str, kind: &str| format!("array_fill({value}, array[{BATCH}])::{kind}[]");
+    let list = |ids: &[String]| format!("'{{{}}}'", ids.join(","));
+    let arguments = format!(
+        "{}, {}, {}, {}, {}, 1, '{{}}', '{{}}', 1, 0, 0",
+        list(ids),
+        list(new),
+        list(ids),
+        each("1", "integer"),
+        numbers(),
+    );
+    if name == "route" {
+        return (arguments, 2_500);
+    }
+    let more = [
+        list(ids),
+        each("md5('7')::uuid", "uuid"),
+        list(&ids[..8]),
+        list(&ids[..8]),
+        list(ids),
+        each("1", "integer"),
+        each("md5('8')::uuid", "uuid"),
+        each("1", "bigint"),
+    ];
+    // Each of twenty listeners gets each of 64 events here.
+    (format!("{arguments}, {}", more.join(", ")), 25_000)
+}
+
+fn settling(name: &str, ids: &[String], new: &[String], keys: &[String]) -> (String, u64) {
+    let each = |value: &str, kind: &str| format!("array_fill({value}, array[{BATCH}])::{kind}[]");
+    let bytes = each("'\\x00'::bytea", "bytea");
+    let arguments = format!(
+        "'{{{}}}', {}, {}, {}, {}, {}, {}, {}, {}, {bytes}, {bytes}, {bytes}, 1, 0",
+        ids.join(","),
+        numbers(),
+        each("3", "smallint"),
+        each("null::bigint", "bigint"),
+        each("null::integer", "integer"),
+        each("1", "integer"),
+        each("'faulted'::text", "text"),
+        each("true", "boolean"),
+        each("1", "integer"),
+    );
+    match name {
+        "settle" => (arguments, 3_000),
+        _ => (format!("{arguments}{}", exchanged(ids, new, keys)), 16_000),
     }
 }
 
@@ -224,7 +250,7 @@ fn exchanged(ids: &[String], new: &[String], keys: &[String]) -> String {
         text.clone(),
         text.clone(),
         text.clone(),
-        text.clone(),
+        text,
         bytes.clone(),
         bytes.clone(),
         each("null::integer", "integer"),

@@ -4,7 +4,9 @@
 //! the same `pending()`, so every transcript is also a test of replay. Beside the run lives a twin
 //! that goes through a checkpoint after every entry, so it is one of checkpoints too.
 
-use std::collections::HashMap;
+mod children;
+
+use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -13,12 +15,12 @@ use hookwright::id::Id;
 use hookwright::problem::{Kind, Problem};
 use hookwright::run::entry::{decode, encode};
 use hookwright::run::{
-    Action, Attempt, Change, Effect, End, Entry, Key, Outcome, Outgoing, Pending, Run, Surroundings,
+    Action, Attempt, Change, Effect, End, Entry, Key, Outcome, Pending, Received, Run, Surroundings,
 };
 use hookwright::workflow::{self, Definition};
 use jiff::{SignedDuration, Timestamp};
 
-/// What `config/default.toml` says.
+/// Enough for every script, and soon met by a loop without end.
 const TASKS_MAX: u32 = 10_000;
 
 /// Entries after which a scripted run must have ended.
@@ -106,6 +108,8 @@ pub struct Life {
     twin: Run,
     pub journal: Vec<Entry>,
     replies: HashMap<String, Vec<Reply>>,
+    /// Events to come: when, and what.
+    events: VecDeque<(i64, Received)>,
     /// When an open call will have its outcome.
     due: HashMap<(Key, u32), (Timestamp, Reply)>,
     /// When a sub-workflow will end, in the order of their starts.
@@ -129,6 +133,7 @@ impl Life {
             surroundings,
             journal: Vec::new(),
             replies: scripted,
+            events: VecDeque::new(),
             due: HashMap::new(),
             children: Vec::new(),
             out: String::new(),
@@ -156,61 +161,18 @@ impl Life {
         assert_eq!(lived, shown(&self.twin.pending()), "with checkpoints");
         assert_eq!(self.run.starts(), replayed.starts());
         assert_eq!(self.run.children(), replayed.children());
+        assert_eq!(self.run.children(), self.twin.children());
         assert_eq!(self.run.is_suspended(), replayed.is_suspended());
-        self.twin.take_outgoing();
-        for said in self.run.take_outgoing() {
-            self.hear(&said);
+        let listens = format!("{:?}", self.run.listens());
+        assert_eq!(listens, format!("{:?}", replayed.listens()));
+        assert_eq!(listens, format!("{:?}", self.twin.listens()));
+        for event in self.run.take_outgoing() {
+            let data = String::from_utf8_lossy(&event.body).into_owned();
+            self.say(&format!("  emits {} {data}", event.kind));
         }
-    }
-
-    /// Another run is told something.
-    fn hear(&mut self, said: &Outgoing) {
-        let id = match said {
-            Outgoing::Start { child, .. } => child.run_id,
-            Outgoing::Cancel(child) => *child,
-        };
-        let known = self.children.iter().position(|(_, child, _)| *child == id);
-        if let (Outgoing::Cancel(_), Some(at)) = (said, known) {
-            self.children.remove(at);
-            self.say("  cancels its sub-workflow");
+        for errand in self.run.take_errands() {
+            self.carry_out(&errand);
         }
-    }
-
-    /// Starts the sub-workflows the run wants; false where there is none.
-    fn start_children(&mut self) -> bool {
-        let starts = self.run.starts();
-        for child in &starts {
-            let name = format!("{}/{}/{}", child.namespace, child.name, child.version);
-            let reply = self.reply(&name);
-            let at = self.now() + SignedDuration::from_millis(reply.after_ms);
-            let mut line = format!("  run {name} {}", text(&child.input));
-            if !child.awaited {
-                line.push_str(" and go on");
-            }
-            self.say(&line);
-            self.children.push((at, child.run_id, reply));
-            let change = Change::ChildStarted {
-                key: child.key.clone(),
-                child: child.run_id,
-                workflow_id: 1,
-            };
-            let at = self.now();
-            self.apply(Entry { at, change });
-        }
-        !starts.is_empty()
-    }
-
-    /// A sub-workflow ends.
-    fn end_child(&mut self, place: usize) {
-        let (at, child, reply) = self.children.remove(place);
-        let outcome = reply.outcome;
-        let word = match &outcome {
-            Outcome::Completed(_) => "its sub-workflow completed".to_owned(),
-            Outcome::Faulted(problem) => format!("its sub-workflow faulted {}", problem.status),
-        };
-        let change = Change::ChildEnded { child, outcome };
-        self.apply(Entry { at, change });
-        self.say(&word);
     }
 
     fn reply(&mut self, path: &str) -> Reply {
@@ -256,6 +218,16 @@ impl Life {
         }
         for effect in &effects {
             self.expect(effect);
+        }
+        if let Some((after_ms, _)) = self.events.front() {
+            let at = start() + SignedDuration::from_millis(*after_ms);
+            let sooner = |other: Timestamp| other <= at;
+            if !waits.iter().any(|wait| sooner(wait.until))
+                && !effects.iter().any(|effect| sooner(self.due_at(effect)))
+            {
+                self.hear(at);
+                return true;
+            }
         }
         let wait = waits.first();
         let times = waits.iter().map(|wait| wait.until);
@@ -328,6 +300,21 @@ impl Life {
 
     fn now(&self) -> Timestamp {
         self.journal.last().map_or_else(start, |entry| entry.at)
+    }
+
+    /// The next event comes; one that the run does not want is not journaled.
+    fn hear(&mut self, at: Timestamp) {
+        let (_, event) = self.events.pop_front().expect("an event");
+        let kind = event.envelope.get("type").unwrap_or_default();
+        let wanted = self.run.hears(&event).is_some() || event.addressed;
+        if wanted {
+            self.apply(Entry {
+                at: at.max(self.now()),
+                change: Change::Received { event },
+            });
+        }
+        let word = if wanted { "hears" } else { "does not hear" };
+        self.say(&format!("{word} {}", kind.as_str().unwrap_or_default()));
     }
 
     fn fire(&mut self, at: Timestamp, key: &Key) {
@@ -445,4 +432,48 @@ pub fn live_with_records(body: &str, input: &str, replies: &[(&str, Reply)]) -> 
     life.start(input);
     life.finish();
     format!("{}\n--\n{}", life.transcript(), life.records())
+}
+
+/// An event: milliseconds after the start, its type, its data; a type that begins with `@` is that
+/// of an event addressed to the run.
+pub type Told<'a> = (i64, &'a str, &'a str);
+
+/// The same with events that come; a run that then still listens is left as it is.
+pub fn live_with_events(
+    body: &str,
+    input: &str,
+    replies: &[(&str, Reply)],
+    events: &[Told<'_>],
+) -> String {
+    let mut life = Life::new(body, replies);
+    for (number, (after_ms, kind, data)) in events.iter().enumerate() {
+        let addressed = kind.starts_with('@');
+        let kind = kind.trim_start_matches('@');
+        let attributes = format!(r#""specversion":"1.0","id":"e-{number}","source":"/s""#);
+        let envelope = format!(r#"{{{attributes},"type":"{kind}","data":{data}}}"#);
+        let event = Received {
+            id: Id::generate(),
+            addressed,
+            envelope: json(&envelope),
+            raw: Some(Value::string(*data)),
+        };
+        life.events.push_back((*after_ms, event));
+    }
+    life.start(input);
+    loop {
+        let idle = match life.run.pending() {
+            Pending::Open { effects, waits } => effects.is_empty() && waits.is_empty(),
+            Pending::Ended(_) => false,
+        };
+        if idle && life.events.is_empty() {
+            let listens = life.run.listens();
+            assert!(!listens.is_empty(), "nothing to wait for");
+            life.say(&format!("listens with {} filters", listens.len()));
+            break;
+        }
+        if !life.go_on() {
+            break;
+        }
+    }
+    life.transcript().to_owned()
 }

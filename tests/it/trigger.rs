@@ -258,11 +258,11 @@ fn an_envelope_is_a_cloudevent() {
 fn a_run_gets_a_list_of_one_event() {
     let event = event("a", "/", "{\"x\": 1}");
     let whole = listening("w", "{type: a}");
-    let made = input(&whole, envelope(&event));
+    let made = input(&whole, &event);
     assert_eq!(made.pointer("/0/data/x").and_then(|x| x.as_i64()), Some(1));
     let text = "document: {dsl: '1.0.3', namespace: t, name: t, version: '1.0.0'}\n\
                 schedule: {on: {one: {with: {type: a}}}, read: data}\ndo: []\n";
     let definition = parse(text).expect("a definition");
-    let made = input(&definition, envelope(&event));
+    let made = input(&definition, &event);
     assert_eq!(made.pointer("/0/x").and_then(|x| x.as_i64()), Some(1));
 }

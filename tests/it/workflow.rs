@@ -81,10 +81,11 @@ fn the_main_job_compiles() {
     assert_eq!(definition.secrets, ["crmToken"]);
     let timeout = definition.timeout.expect("a timeout").after;
     assert!(matches!(timeout, Span::Fixed(after) if after == Duration::from_secs(7200)));
-    let Some(Schedule::On { filter, read }) = &definition.schedule else {
+    let Some(Schedule::On { events, read }) = &definition.schedule else {
         panic!("a schedule")
     };
-    assert_eq!((filter.with.len(), *read), (2, Read::Envelope));
+    let with = &events.filters[0].with;
+    assert_eq!((with.len(), *read), (2, Read::Envelope));
     let mut all = Vec::new();
     references(&definition.tasks, &mut all);
     assert_eq!(
@@ -234,7 +235,8 @@ do:
     2:45 /use/authentications/good/basic/use: `use.secrets` has no `login` (add `login` to
         `use.secrets`)
     4:13 /do/0/a/call: there is no function `htp` (did you mean `http`?)
-    5:13 /do/1/b/call: `call: openapi` is not supported by this version yet
+    5:28 /do/1/b/with: `document` is missing here
+    5:28 /do/1/b/with: `operationId` is missing here
     6:34 /do/2/c/with/method: `FETCH IT` is no method of HTTP (write GET, POST, PUT, …)
     6:54 /do/2/c/with/endpoint: `/orders` is no address that can be called (write
         https://host/path, or destination://name/path)
@@ -305,7 +307,6 @@ do:
     14:6 /do/6/g: `catch` is missing here
     15:20 /do/7/h/run/shell: `run: shell` is disabled: the server starts no processes (put it
         behind an HTTP API and call that)
-    16:15 /do/8/i/listen: `listen` is not supported by this version yet
     "##);
 }
 

@@ -13,8 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{Prepared, append};
 use crate::call::Document;
-use crate::call::document::Username::{Plain, Secret};
-use crate::call::document::{Authentication, Carrier};
+use crate::call::document::{Authentication, Carrier, Username};
 use crate::call::exchange::Exchange;
 use crate::call::failure::Failure;
 use crate::run::Credentials;
@@ -29,10 +28,10 @@ pub(super) fn given(credentials: &Credentials, prepared: &mut Prepared) -> Resul
         Credentials::Bearer(token) => bearer(token),
         Credentials::Digest(username, password) => {
             let exchange = Exchange::Challenge(username.clone(), password.clone());
-            return Ok(defer(prepared, exchange));
+            return defer(prepared, exchange);
         }
         Credentials::OAuth2(request) => {
-            return Ok(defer(prepared, Exchange::Token(request.clone(), None)));
+            return defer(prepared, Exchange::Token(request.clone(), None));
         }
     };
     insert(&mut prepared.headers, AUTHORIZATION, value.as_deref())
@@ -40,9 +39,10 @@ pub(super) fn given(credentials: &Credentials, prepared: &mut Prepared) -> Resul
 }
 
 /// Leaves the header to an exchange; one that was given by hand would only be replaced.
-fn defer(prepared: &mut Prepared, exchange: Exchange) {
+fn defer(prepared: &mut Prepared, exchange: Exchange) -> Result<(), Failure> {
     prepared.headers.remove(AUTHORIZATION);
     prepared.exchange = Some(Box::new(exchange));
+    Ok(())
 }
 
 /// Adds the credentials of a destination, unless the workflow gave its own in the same place.
@@ -65,6 +65,10 @@ pub(super) fn declared(
             ))
         })
     };
+    let named = |username: &Username| match username {
+        Username::Plain(name) => Ok(SecretString::from(name.as_str())),
+        Username::Secret(reference) => resolve(reference),
+    };
     let (name, value) = match authentication {
         Authentication::ApiKey {
             carrier: Carrier::Query(name),
@@ -86,14 +90,8 @@ pub(super) fn declared(
             Some(resolve(value)?.expose_secret().to_owned()),
         ),
         Authentication::Basic { username, password } => {
-            let password = resolve(password)?;
-            let value = match username {
-                Plain(name) => basic(name, password.expose_secret()),
-                Secret(reference) => basic(
-                    resolve(reference)?.expose_secret(),
-                    password.expose_secret(),
-                ),
-            };
+            let (username, password) = (named(username)?, resolve(password)?);
+            let value = basic(username.expose_secret(), password.expose_secret());
             (AUTHORIZATION, value)
         }
         Authentication::Bearer { token } => (AUTHORIZATION, bearer(&resolve(token)?)),
@@ -103,16 +101,12 @@ pub(super) fn declared(
             return Ok(());
         }
         Authentication::Digest { username, password } => {
-            let username = match username {
-                Plain(name) => name.as_str().into(),
-                Secret(reference) => resolve(reference)?,
-            };
-            let exchange = Exchange::Challenge(username, resolve(password)?);
-            return Ok(defer(prepared, exchange));
+            let exchange = Exchange::Challenge(named(username)?, resolve(password)?);
+            return defer(prepared, exchange);
         }
         Authentication::OAuth2(policy) => {
-            let request = policy.resolved(resolve)?;
-            return Ok(defer(prepared, Exchange::Token(Box::new(request), None)));
+            let request = Box::new(policy.resolved(resolve)?);
+            return defer(prepared, Exchange::Token(request, None));
         }
     };
     let there = prepared.headers.get(&name);

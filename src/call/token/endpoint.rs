@@ -18,7 +18,7 @@ use crate::run::{Grant, TokenRequest};
 use crate::workflow::definition::{ClientAuthentication, TokenEncoding};
 
 /// How long a token endpoint may take.
-pub(super) const ASK_MAX: Duration = Duration::from_secs(10);
+pub(in crate::call) const ASK_MAX: Duration = Duration::from_secs(10);
 
 /// Bytes of a token endpoint's answer.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -39,7 +39,7 @@ pub(in crate::call) struct Denial {
 }
 
 impl Denial {
-    fn of(detail: impl Into<String>, transient: bool) -> Self {
+    pub(in crate::call) fn of(detail: impl Into<String>, transient: bool) -> Self {
         Self {
             detail: detail.into(),
             transient,
@@ -70,12 +70,12 @@ impl Denial {
 }
 
 /// A token as it was granted.
-pub(super) struct Granted {
-    pub(super) access: SecretString,
+pub(in crate::call) struct Granted {
+    pub(in crate::call) access: SecretString,
     /// The refresh token that takes the place of the one used.
     pub(super) refresh: Option<SecretString>,
     /// How long it may be used.
-    pub(super) fresh: Duration,
+    pub(in crate::call) fresh: Duration,
 }
 
 #[derive(Default, Deserialize)]
@@ -109,6 +109,15 @@ pub(super) async fn ask(
                 ..Denial::of(format!("the token endpoint: {}", failure.cause), !blocked)
             }
         })?;
+    read(response, request, deadline).await
+}
+
+/// Reads the answer of a token endpoint.
+pub(in crate::call) async fn read(
+    response: reqwest::Response,
+    request: &TokenRequest,
+    deadline: Instant,
+) -> Result<Granted, Denial> {
     let answer = response::read(response, ANSWER_BYTES_MAX, deadline)
         .await
         .map_err(|unread| match unread {
@@ -185,7 +194,8 @@ fn issuer(token: &str) -> Option<String> {
     Some(claims.get("iss")?.as_str()?.to_owned())
 }
 
-fn wire(
+/// The request for a token; `refresh` is the refresh token that counts now.
+pub(in crate::call) fn wire(
     request: &TokenRequest,
     refresh: Option<&SecretString>,
 ) -> Result<reqwest::Request, Denial> {

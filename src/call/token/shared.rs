@@ -101,26 +101,23 @@ impl Sharing {
         let asked = tokio::time::timeout(ASK_MAX * 2, asked).await;
         match asked.unwrap_or_else(|_| Err(Denial::interrupted())) {
             Ok(granted) => self.keep(lease, request, granted, refresh).await,
-            Err(denial) => {
-                let Lease { key, holder, taken } = lease;
-                let released = self.store.release_token(key, holder).await;
-                released.map_err(|error| Denial::unstored(&error))?;
-                if denial.invalid_grant {
-                    // Another node may have used this refresh token first and stored its successor.
-                    let now = self
-                        .store
-                        .take_token(key, holder, Duration::ZERO, None)
-                        .await;
-                    if let Ok(Some(Taken {
-                        token: Some(row), ..
-                    })) = now
-                        && row.version > taken.version
-                    {
-                        return self.read(key, &row);
-                    }
-                }
-                Err(denial)
-            }
+            Err(denial) => self.give_up(lease, denial).await,
+        }
+    }
+
+    /// Gives the lease back. Where the refresh token was refused another node may have used it
+    /// first, and stored its successor.
+    async fn give_up(&self, lease: Lease<'_>, denial: Denial) -> Result<Token, Denial> {
+        let Lease { key, holder, taken } = lease;
+        let released = self.store.release_token(key, holder).await;
+        released.map_err(|error| Denial::unstored(&error))?;
+        if !denial.invalid_grant {
+            return Err(denial);
+        }
+        let now = self.store.take_token(key, holder, Duration::ZERO, None);
+        match now.await.ok().flatten().and_then(|now| now.token) {
+            Some(row) if row.version > taken.version => self.read(key, &row),
+            _ => Err(denial),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::values::Table;
-use super::{FORM, Standing, Stored, StoredFrame, StoredState};
+use super::{FORM, Standing, Stored, StoredFrame, StoredState, ear};
 use crate::expression::Value;
 use crate::run::flow::nearest;
 use crate::run::frame::{
@@ -68,6 +68,7 @@ impl Run {
             run.executions = frame.id;
             run.reopen(frame, &table)?;
         }
+        ear::keep(&mut run, &stored.kept, &table)?;
         run.executions = stored.executions;
         run.now = stored.now;
         Ok(run)
@@ -122,7 +123,8 @@ impl Run {
                     self.open.insert(wait.key, task::r#try::door(id, trial));
                 }
             }
-            State::Passing | State::Do(_) | State::For(_) | State::Function(_) | State::Fork(_) => {
+            State::Listen(_) => self.listens += 1,
+            State::Passing | State::Do(_) | State::For(_) | State::Fork(_) | State::Function(_) => {
             }
         }
     }
@@ -138,9 +140,9 @@ fn state(run: &Run, frame: &Frame, stored: &StoredState, table: &Table) -> Resul
                 first_attempt_at,
                 not_before,
             },
-            Kind::Call(call),
+            Kind::Call(_) | Kind::OpenApi(_),
         ) => State::Call(Call {
-            request: task::call::request(run, frame, call)
+            request: task::call::request(run, frame)
                 .map_err(|_| unfit("a request cannot be made again"))?,
             attempts: *attempts,
             spent: *spent,
@@ -165,11 +167,14 @@ fn state(run: &Run, frame: &Frame, stored: &StoredState, table: &Table) -> Resul
                 index: *index,
             })
         }
+        (StoredState::Fork { .. }, Kind::Fork(_) | Kind::For(_)) => {
+            State::Fork(branches(frame, stored, table)?)
+        }
         (StoredState::Function, Kind::Function(call)) => {
             State::Function(task::function::nest(frame, call))
         }
-        (StoredState::Fork { .. }, Kind::Fork(_) | Kind::For(_)) => {
-            State::Fork(branches(frame, stored, table)?)
+        (StoredState::Listen(open), Kind::Listen(task)) => {
+            State::Listen(Box::new(ear::restored(frame, task, open, table)?))
         }
         (_, Kind::Try(_)) => State::Try(Box::new(attempt(frame, stored, table)?)),
         _ => {
@@ -179,7 +184,7 @@ fn state(run: &Run, frame: &Frame, stored: &StoredState, table: &Table) -> Resul
     })
 }
 
-fn standing(list: List, tasks: &TaskList, at: Standing) -> Result<List, Unfit> {
+pub(super) fn standing(list: List, tasks: &TaskList, at: Standing) -> Result<List, Unfit> {
     if at.0 >= tasks.tasks.len() {
         return Err(unfit("a list is beyond its tasks"));
     }

@@ -4,19 +4,21 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{function, request};
+use super::{function, openapi, request};
+use crate::problem::Kind as Problem;
 use crate::run::fault::Fault;
 use crate::run::flow::Move;
 use crate::run::frame::{Call, Frame, FrameId, State};
 use crate::run::scope::{Moment, View};
 use crate::run::{Action, Attempt, Door, Effect, Key, Outcome, Request, Run};
-use crate::workflow::definition::HttpCall;
+use crate::workflow::definition::Kind;
 
-pub(super) fn begin(run: &mut Run, id: FrameId, call: &HttpCall) -> Result<(), Fault> {
+/// Opens a call, of whatever kind the frame's task is.
+pub(super) fn begin(run: &mut Run, id: FrameId) -> Result<(), Fault> {
     let Some(frame) = run.frames.get(&id) else {
         return Ok(());
     };
-    let request = request(run, frame, call)?;
+    let request = request(run, frame)?;
     if let Some(frame) = run.frames.get_mut(&id) {
         frame.state = State::Call(Call {
             request,
@@ -32,13 +34,13 @@ pub(super) fn begin(run: &mut Run, id: FrameId, call: &HttpCall) -> Result<(), F
 
 /// What the call asks for. It is not journaled, and so neither are the credentials in it: a run
 /// that is restored makes it again.
-pub(in crate::run) fn request(
-    run: &Run,
-    frame: &Frame,
-    call: &HttpCall,
-) -> Result<Arc<Request>, Fault> {
+pub(in crate::run) fn request(run: &Run, frame: &Frame) -> Result<Arc<Request>, Fault> {
     let view = View::of(run, frame, Moment::Task).leaving();
-    let mut request = request::make(&view, call, &frame.input)?;
+    let mut request = match &frame.task.kind {
+        Kind::Call(call) => request::make(&view, call, &frame.input)?,
+        Kind::OpenApi(call) => openapi::make(&view, call, &frame.input)?,
+        _ => return Err(Fault::new(Problem::Runtime, "this task is no call")),
+    };
     request.retried = request.retried || function::is_retried(run, frame.parent);
     Ok(Arc::new(request))
 }

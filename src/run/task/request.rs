@@ -11,7 +11,7 @@ use crate::workflow::definition::{Endpoint, HttpCall};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// Everything but the unreserved characters of RFC 3986, section 2.3.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+pub(super) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
@@ -93,7 +93,7 @@ fn expand(template: &str, input: &Value) -> Result<String, String> {
 
 /// How many segments of the path mean this or the parent directory (RFC 3986 section 5.2.4); the
 /// dots are unreserved, so encoding does not take their meaning away.
-fn dot_segments(uri: &str) -> usize {
+pub(super) fn dot_segments(uri: &str) -> usize {
     let path = uri.split(['?', '#']).next().unwrap_or_default();
     let is_dots = |segment: &&str| matches!(segment.replace("%2E", ".").as_str(), "." | "..");
     path.replace("%2e", "%2E")
@@ -137,7 +137,7 @@ fn pairs(
 }
 
 /// The text of a scalar: strings as they are, numbers with their digits; null is empty.
-fn scalar(value: &Value) -> Option<String> {
+pub(super) fn scalar(value: &Value) -> Option<String> {
     if let Some(text) = value.as_str() {
         return Some(text.to_owned());
     }

@@ -10,7 +10,7 @@ use crate::run::fault::Fault;
 use crate::run::flow::Move;
 use crate::run::frame::{Frame, FrameId, Open, State};
 use crate::run::scope::{Moment, View};
-use crate::run::{Child, Door, Key, Outcome, Outgoing, Run};
+use crate::run::{Child, Door, Errand, Key, Outcome, Run};
 use crate::workflow::definition::RunWorkflow;
 
 pub(super) fn begin(run: &mut Run, id: FrameId, task: &RunWorkflow) -> Result<(), Fault> {
@@ -86,7 +86,7 @@ pub(in crate::run) fn started(run: &mut Run, key: &Key, id: Id, workflow_id: i32
         record.child = Some(id);
     }
     run.record_state(frame_id);
-    run.outgoing.push(Outgoing::Start { child, workflow_id });
+    run.errands.push(Errand::Start { child, workflow_id });
 }
 
 /// A child has ended, or could not be started; one that nobody awaits any more changes nothing.
@@ -115,6 +115,6 @@ pub(in crate::run) fn ended(run: &mut Run, child: Id, outcome: Outcome) {
 pub(in crate::run) fn closed(run: &mut Run, open: &Open) {
     let child = open.run.unwrap_or(open.child.run_id);
     if run.children.remove(&child).is_some() && open.run.is_some() {
-        run.outgoing.push(Outgoing::Cancel(child));
+        run.errands.push(Errand::Cancel(child));
     }
 }

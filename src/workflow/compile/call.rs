@@ -2,13 +2,13 @@
 
 use url::Url;
 
-use super::{Context, authentication, field, function, unsupported};
+use super::{Context, authentication, field, function, openapi, unsupported};
 use crate::expression::Template;
 use crate::workflow::definition::{Authentication, Endpoint, HttpCall, HttpOutput, Kind};
 use crate::workflow::document::{Content, Object, Place};
 
 /// Calls the language has besides `http`.
-const OTHER_CALLS: [&str; 5] = ["a2a", "asyncapi", "grpc", "mcp", "openapi"];
+const OTHER_CALLS: [&str; 4] = ["a2a", "asyncapi", "grpc", "mcp"];
 /// Schemes of the addresses that can be called.
 const SCHEMES: [&str; 3] = ["https", "http", "destination"];
 
@@ -16,7 +16,7 @@ const SCHEMES: [&str; 3] = ["https", "http", "destination"];
 pub fn call(place: &Place<'_>, task: &Object<'_>, context: &Context<'_>) -> Option<Kind> {
     let arguments = task.optional("with");
     let word = place.string()?;
-    if word != "http" {
+    if !matches!(word, "http" | "openapi") {
         if !OTHER_CALLS.contains(&word) {
             return function::call(place, arguments.as_ref(), context);
         }
@@ -24,10 +24,20 @@ pub fn call(place: &Place<'_>, task: &Object<'_>, context: &Context<'_>) -> Opti
         return None;
     }
     let Some(arguments) = arguments else {
-        task.place()
-            .fault_with("`with` is missing here", "write `with: {method, endpoint}`");
+        let hint = match word {
+            "http" => "write `with: {method, endpoint}`",
+            _ => "write `with: {document, operationId, parameters}`",
+        };
+        task.place().fault_with("`with` is missing here", hint);
         return None;
     };
+    if word == "openapi" {
+        return openapi::call(&arguments, context);
+    }
+    http(&arguments, context)
+}
+
+fn http(arguments: &Place<'_>, context: &Context<'_>) -> Option<Kind> {
     let object = arguments.object()?;
     let method = object
         .required("method")
@@ -42,8 +52,7 @@ pub fn call(place: &Place<'_>, task: &Object<'_>, context: &Context<'_>) -> Opti
     let body = object
         .optional("body")
         .and_then(|place| field::template(&place, context));
-    let output = object.optional("output");
-    let output = output.and_then(|place| place.one_of(&["content", "raw", "response"]));
+    let output = output(&object);
     let redirect = object.optional_bool("redirect").unwrap_or(false);
     object.finish();
     let (endpoint, authentication) = endpoint?;
@@ -54,14 +63,20 @@ pub fn call(place: &Place<'_>, task: &Object<'_>, context: &Context<'_>) -> Opti
         headers,
         query,
         body,
-        output: match output {
-            Some(1) => HttpOutput::Raw,
-            Some(2) => HttpOutput::Response,
-            _ => HttpOutput::Content,
-        },
+        output,
         redirect,
         retried: context.retried,
     })))
+}
+
+/// `output`: what of the answer the task gives.
+pub fn output(arguments: &Object<'_>) -> HttpOutput {
+    let output = arguments.optional("output");
+    match output.and_then(|place| place.one_of(&["content", "raw", "response"])) {
+        Some(1) => HttpOutput::Raw,
+        Some(2) => HttpOutput::Response,
+        _ => HttpOutput::Content,
+    }
 }
 
 fn method(place: &Place<'_>, context: &Context<'_>) -> Option<Template> {
@@ -155,7 +170,7 @@ fn check_address(template: &str) -> Result<(), &'static str> {
 }
 
 /// The arguments are an object, or an expression that gives one.
-fn is_object(place: &Place<'_>) -> bool {
+pub fn is_object(place: &Place<'_>) -> bool {
     if place.node().as_str().is_some_and(field::is_expression) {
         return true;
     }

@@ -5,9 +5,11 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use super::{Context, authentication, catch, field, unsupported};
 use crate::workflow::document::{Object, Place};
+use crate::workflow::openapi::Operation;
 
 /// Most characters of a secret's name.
 const SECRET_CHARS_MAX: usize = 128;
@@ -63,6 +65,8 @@ pub struct Components<'a> {
     pub functions: Section<'a>,
     pub retries: Section<'a>,
     pub timeouts: Section<'a>,
+    /// Operations of API documents that are called, by document and id.
+    pub pins: RefCell<BTreeMap<(String, String), Arc<Operation>>>,
     /// Names of secrets, in the order written.
     pub secrets: Vec<String>,
 }
@@ -87,6 +91,7 @@ impl<'a> Components<'a> {
             functions: Section::of(object.optional("functions")),
             retries: Section::of(object.optional("retries")),
             timeouts: Section::of(object.optional("timeouts")),
+            pins: RefCell::default(),
             secrets: secrets(object.optional("secrets")),
         };
         object.finish();

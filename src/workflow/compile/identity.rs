@@ -1,7 +1,7 @@
 //! `document`: version of the language, namespace, name, version, and what is only shown.
 
 use crate::workflow::definition::Document;
-use crate::workflow::document::Place;
+use crate::workflow::document::{Content, Object, Place};
 
 /// Most characters of a namespace or name (RFC 1123 label).
 const LABEL_CHARS_MAX: usize = 63;
@@ -30,6 +30,15 @@ pub fn document(place: &Place<'_>) -> Option<Document> {
         summary,
         metadata: metadata.map(|place| place.value()).unwrap_or_default(),
     })
+}
+
+/// `document.metadata`, where it is an object: some of its members are extensions of this server,
+/// all others are free.
+pub fn metadata<'a>(document: &Place<'a>) -> Option<Object<'a>> {
+    let is_object = |place: &Place<'a>| matches!(place.node().content, Content::Object(_));
+    let document = is_object(document).then(|| document.object())??;
+    let metadata = document.optional("metadata")?;
+    is_object(&metadata).then(|| metadata.object())?
 }
 
 fn dsl(place: &Place<'_>) -> Option<String> {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Context, call, catch, data, field, run, unsupported};
+use super::{Context, call, catch, data, events, field, run, unsupported};
 use crate::expression::Value;
 use crate::workflow::definition::{
     Case, Flow, For, Fork, Kind, Parallel, Raise, Task, TaskList, Then,
@@ -189,11 +189,8 @@ fn of_kind(
         "switch" => switch(&place, names, context),
         "try" => catch::try_catch(&place, object, names, context),
         "wait" => field::span(&place, context).map(Kind::Wait),
-        "listen" => {
-            let _ = object.optional("foreach");
-            unsupported(&place, "`listen`");
-            None
-        }
+        "emit" => events::emit(&place, context),
+        "listen" => events::listen(&place, object, context),
         "run" => run::run(&place, context).map(Kind::Run),
         _ => {
             unsupported(&place, &format!("`{word}`"));

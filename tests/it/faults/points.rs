@@ -19,7 +19,7 @@ use crate::world::wire::{Client, Request};
 const CALL: Duration = Duration::from_millis(60);
 
 /// Points that are tried at the same time.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 4;
 
 /// A journey through every stage: it waits, calls, and waits.
 const WORKFLOW: &str = include_str!("../data/points.yaml");
@@ -75,7 +75,7 @@ async fn killed(node: &mut Node) {
     assert_eq!(status.signal(), killed, "{status}: {}", node.log());
 }
 
-async fn on_the_way(point: &'static str, workflow: &'static str, rate_per_s: f64) {
+async fn on_the_way(point: &str, workflow: &'static str, (rate_per_s, more): (f64, usize)) {
     let rig = Rig::new(CALL).await;
     let plan = small(&rig);
     let mut node = armed(&plan, point).start().await;
@@ -83,7 +83,7 @@ async fn on_the_way(point: &'static str, workflow: &'static str, rate_per_s: f64
     let load = Load::start(light(&plan, rate_per_s));
     killed(&mut node).await;
     let after = plan.start().await;
-    load.more(5).await;
+    load.more(more).await;
     rig.judge(load.end().await, REPEATS_MAX).await;
     drop(after);
 }
@@ -151,9 +151,9 @@ async fn a_node_that_dies_anywhere_loses_nothing() {
 async fn dies_at(point: &'static str) {
     match point {
         "swept" => in_the_sweep().await,
-        "checkpointed" => on_the_way(point, LONG, 2.0).await,
+        "checkpointed" => on_the_way(point, LONG, (0.3, 0)).await,
         "deploy" => in_a_deployment(point, "create").await,
         "deployed" => in_a_deployment(point, "unchanged").await,
-        _ => on_the_way(point, WORKFLOW, 100.0).await,
+        _ => on_the_way(point, WORKFLOW, (100.0, 5)).await,
     }
 }

@@ -1,6 +1,8 @@
 //! The grammar: what a source may write for itself, and how its faults are told.
 
 use super::*;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use hookwright::signature::Parts;
 use hookwright::workflow::document::{self, Fault, Faults, Place};
 

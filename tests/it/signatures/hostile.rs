@@ -36,6 +36,9 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
         prop::collection::vec(any::<u8>(), 0..400),
         r#"[\[\]{}":,a-c0-9\\ ]{0,200}"#.prop_map(String::into_bytes),
         Just(br#"{"type":{"type":[{"id":1e999}]},"id":"\ud800","event":{}}"#.to_vec()),
+        r#"(<[/!?a-cEB]{0,3}( x="&[a-z#0-9]{0,4};?")?[/?]?>|&lt;|<!\[CDATA\[|]]>|a){0,12}"#
+            .prop_map(String::into_bytes),
+        r"([a-c%&=+;]|%[0-9A-F]{2}){0,80}".prop_map(String::into_bytes),
     ]
 }
 
@@ -44,7 +47,7 @@ proptest! {
 
     #[test]
     fn nothing_panics_and_nothing_passes(
-        values in prop::collection::vec((0_usize..8, noise()), 0..10),
+        values in prop::collection::vec((0_usize..14, noise()), 0..10),
         body in body(),
         path in "(/[a-z?=&%+]{0,20}){0,3}",
         now in any::<i64>(),
@@ -52,7 +55,9 @@ proptest! {
         let names = [
             "x-shopify-hmac-sha256", "x-hub-signature-256", "stripe-signature",
             "x-slack-signature", "x-slack-request-timestamp", "webhook-signature",
-            "webhook-timestamp", "webhook-id",
+            "webhook-timestamp", "webhook-id", "authorization", "content-type",
+            "x-twilio-signature", "x-contentful-signed-headers", "paypal-cert-url",
+            "x-hook0-signature",
         ];
         let mut request = Request::new("", &[]);
         request.body = body.into();
@@ -67,9 +72,11 @@ proptest! {
             let scheme = provider(name);
             let keys = one(scheme, WHSEC);
             prop_assert!(scheme.verify(&request.delivery(), &keys).is_err());
-            prop_assert!(scheme.receive(&request.delivery(), &keys).is_err());
+            let received = scheme.receive(&request.delivery(), &keys);
+            let answered = matches!(received, Ok(Received::Handshake { .. }));
+            prop_assert!(received.is_err() || answered);
             let _any = scheme.facts(&request.delivery());
-            let _any = scheme.handshake(&request.delivery());
+            let _any = scheme.documents(&request.delivery(), &keys);
             let _any = scheme.sign(&request.delivery(), &keys);
         }
     }
