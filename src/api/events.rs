@@ -18,14 +18,11 @@ use crate::id::Id;
 use crate::store::NewEvent;
 use crate::store::events::{EventFilter, EventLine, StoredEvent};
 use crate::trigger;
+use crate::worker::origin::REPLAY_OF;
 use crate::worker::{Receipt, Unavailable};
 
 /// How many emitted events are listed where nothing is said.
 const EMITTED_DEFAULT: u16 = 1_000;
-
-/// The extension attribute that links a replayed event to the one it repeats.
-pub const REPLAY_OF: &str = "replayof";
-
 #[derive(Serialize)]
 struct Accepted {
     id: Id,
@@ -289,7 +286,7 @@ async fn replay(
 ) -> Result<Response, Error> {
     let stored = find(&state, &id).await?;
     if stored.target.is_some() {
-        let detail = "this event is a manual start; start the workflow again instead";
+        let detail = "this event starts one run; replay that run instead";
         return Err(Error::Conflict(detail.to_owned()));
     }
     let (id, mut attributes) = (Id::generate(), stored.event.attributes);

@@ -11,15 +11,17 @@ use std::time::Duration;
 
 use super::append::chain;
 use super::checkpoint::Since;
-use super::execute::{Begun, Executor, Slot};
+use super::execute::{Begun, Executor, Lost, Slot};
 use super::lifecycle::Lifecycle;
+use super::origin::{self, Origin, Ties};
 use super::session::CLAIM_COUNTER_MASK;
-use super::{Shared, gate, route};
+use super::{Shared, gate};
 use crate::fault_point;
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
-use crate::run::entry;
-use crate::store::{self, ClaimIds, Claimed, Link, Loaded, Next, Settlement};
+use crate::run::{Entry, entry};
+use crate::store::{self, ClaimIds, Claimed, Link, Loaded};
+use crate::workflow::Definition;
 
 /// Runs claimed in one transaction.
 const BATCH_RUNS_MAX: usize = 256;
@@ -157,20 +159,29 @@ async fn begin(
         let Some(claim) = claims.get(&loaded.run_id) else {
             continue;
         };
-        let (run_id, workflow_id) = (loaded.run_id, loaded.workflow_id);
+        let mut lost = Lost {
+            run_id: loaded.run_id,
+            workflow_id: loaded.workflow_id,
+            claim_id: claim.claim_id,
+            lifecycle: None,
+            ties: Ties::of_event(&loaded.event, loaded.target.is_some()),
+        };
         match begun(shared, loaded, claim.claim_id).await {
             Ok(begun) => loadable.push(begun),
-            Err(problem) => {
-                tracing::error!(run.id = %run_id, detail = problem.detail, "a run cannot go on");
-                let run = (run_id, workflow_id, claim.claim_id);
-                end(shared, run, ("faulted", &problem)).await;
+            Err((lifecycle, problem)) => {
+                let (run_id, detail) = (lost.run_id, &problem.detail);
+                tracing::error!(run.id = %run_id, detail, "a run cannot go on");
+                lost.lifecycle = lifecycle;
+                lost.fault(shared, problem).await;
             }
         }
     }
     let decided = gate::decide(shared, loadable).await?;
-    for (begun, status, problem) in decided.end {
-        let run = (begun.run_id, begun.workflow_id, begun.claim_id);
-        end(shared, run, (status, &problem)).await;
+    for (begun, problem) in decided.fault {
+        Lost::of(&begun).fault(shared, problem).await;
+    }
+    for (begun, problem) in decided.cancel {
+        Lost::of(&begun).cancel(shared, &problem).await;
     }
     for begun in decided.begin {
         let Some(slot) = slots.pop() else { break };
@@ -179,23 +190,26 @@ async fn begin(
     Ok(claims.len())
 }
 
-async fn begun(shared: &Shared, loaded: Loaded, claim_id: i64) -> Result<Begun, Problem> {
+/// Why a run cannot be begun, and what its lifecycle events have in common, where that is known.
+type Unreadable = (Option<Lifecycle>, Problem);
+
+async fn begun(shared: &Shared, loaded: Loaded, claim_id: i64) -> Result<Begun, Unreadable> {
     let unreadable = |detail: String| Problem::new(Kind::Runtime, detail);
     let definition = shared.definitions.workflow(loaded.workflow_id).await;
     let definition = definition
-        .map_err(|error| unreadable(format!("the workflow cannot be read: {error}")))?
-        .ok_or_else(|| unreadable("the workflow of this run cannot be read".to_owned()))?;
-    let mut journal = Vec::new();
+        .map_err(|error| format!("the workflow cannot be read: {error}"))
+        .and_then(|found| found.ok_or_else(|| "the workflow of this run cannot be read".to_owned()))
+        .map_err(|detail| (None, unreadable(detail)))?;
+    let lifecycle = Lifecycle::new(loaded.run_id, &definition, &loaded.event);
+    let read = read(&loaded, &definition);
+    let (origin, journal) = read.map_err(|detail| (Some(lifecycle.clone()), unreadable(detail)))?;
     let bytes = loaded.journal.iter().map(bytes::Bytes::len).sum();
-    for row in &loaded.journal {
-        journal.extend(entry::decode(row).map_err(|error| unreadable(error.to_string()))?);
-    }
     Ok(Begun {
-        lifecycle: Lifecycle::new(loaded.run_id, &definition, &loaded.event),
+        lifecycle,
         run_id: loaded.run_id,
         workflow_id: loaded.workflow_id,
         claim_id,
-        input: route::input(&loaded.event, loaded.target.is_some(), &definition),
+        origin,
         definition,
         checkpoint: loaded.checkpoint,
         since: Since::loaded(loaded.journal.len(), bytes),
@@ -206,29 +220,14 @@ async fn begun(shared: &Shared, loaded: Loaded, claim_id: i64) -> Result<Begun, 
     })
 }
 
-/// Ends a run that does not begin.
-async fn end(
-    shared: &Shared,
-    (run_id, workflow_id, claim_id): (Id, i32, i64),
-    (status, problem): (&'static str, &Problem),
-) {
-    shared.metrics.ended(status, 0.0);
-    let error = serde_json::to_vec(problem).ok().map(Into::into);
-    let next = Next::Ended {
-        status,
-        output: None,
-        error,
-    };
-    let settlement = Settlement {
-        run_id,
-        workflow_id,
-        claim_id,
-        seq: i32::MAX,
-        entries: None,
-        next,
-        exchange: None,
-    };
-    shared.settler.settle(settlement).await;
+/// What a run begins with, and its journal.
+fn read(loaded: &Loaded, definition: &Definition) -> Result<(Origin, Vec<Entry>), String> {
+    let origin = origin::of(&loaded.event, loaded.target.is_some(), definition)?;
+    let mut journal = Vec::new();
+    for row in &loaded.journal {
+        journal.extend(entry::decode(row).map_err(|error| error.to_string())?);
+    }
+    Ok((origin, journal))
 }
 
 /// Gives claims of this session that no task holds back to `ready`: their statement was committed
