@@ -4,8 +4,11 @@ pub mod apply;
 pub mod check;
 pub mod client;
 pub mod demo;
+pub mod events;
 pub mod keys;
+pub mod output;
 pub mod run;
+pub mod runs;
 pub mod samples;
 pub mod serve;
 pub mod sources;
@@ -40,10 +43,14 @@ enum Command {
     Apply(apply::Apply),
     /// Check definitions and tests of workflows without running anything; for CI.
     Check(check::Check),
+    /// List, show, cancel, suspend and resume runs.
+    Runs(runs::Runs),
+    /// Run a run again, from the start or from a task that failed.
+    Replay(runs::Replay),
+    /// List, show and replay events; send signed samples; ask why.
+    Events(events::Events),
     /// Show how to register a source; check the catalogue of senders against test vectors.
     Sources(sources::SourcesCommand),
-    /// Send signed samples to sources; ask why an event led to what it did.
-    Events(samples::Events),
     /// Test workflows with scripted answers and a clock of their own; for CI.
     Test(test::Test),
     /// Run a workflow once in memory, against the real destinations, and show its timeline.
@@ -136,8 +143,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(serve) => serve.run().await,
         Command::Demo(demo) => demo.run().await,
         Command::Apply(apply) => apply.run().await,
-        Command::Sources(sources) => sources.run().await,
+        Command::Runs(runs) => runs.run().await,
+        Command::Replay(replay) => replay.run().await,
         Command::Events(events) => events.run().await,
+        Command::Sources(sources) => sources.run().await,
         Command::Check(check) => check.run().await,
         Command::Test(test) => test.run().await,
         Command::Run(run) => run.run().await,

@@ -284,7 +284,7 @@ async fn replay(
 ) -> Result<Response, Error> {
     let stored = find(&state, &id).await?;
     if stored.target.is_some() {
-        let detail = "this event is a manual start; start the workflow again instead";
+        let detail = "this event starts one run; replay that run instead";
         return Err(Error::Conflict(detail.to_owned()));
     }
     let (id, mut attributes) = (Id::generate(), stored.event.attributes);

@@ -223,19 +223,17 @@ impl Destinations {
         Ok(())
     }
 
-    /// How many more runs may be taken on for the destination of this number: its free places
-    /// less those who wait for one already.
+    /// How many more runs may be taken on for the destination of this number, where so many may
+    /// wait for a place in memory. Counting free places instead would leave parked runs behind
+    /// for as long as newer ones keep coming.
     #[must_use]
-    pub fn room(&self, number: i32) -> usize {
+    pub fn room(&self, number: i32, waiting_max: usize) -> usize {
         let table = self.table.load();
         let mut destinations = table.by_name.values();
         let destination = destinations.find(|destination| destination.id() == number);
         // A destination that is gone holds nobody up: its runs find out when they call it.
         destination.map_or(usize::MAX, |destination| {
-            destination
-                .gate
-                .free()
-                .saturating_sub(destination.gate.waiting())
+            waiting_max.saturating_sub(destination.gate.waiting())
         })
     }
 

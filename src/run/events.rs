@@ -2,7 +2,7 @@
 
 use super::entry::Received;
 use super::frame::FrameId;
-use super::{Listening, Run, task};
+use super::{Key, Listening, Run, task};
 use crate::event::Event;
 
 /// Addressed events that are kept for a task that will listen for them; beyond it the oldest go.
@@ -32,9 +32,16 @@ impl Run {
             .max()
     }
 
+    /// The tasks that would take the event now.
+    pub(super) fn hearers(&self, event: &Received) -> impl Iterator<Item = Key> {
+        let frames = self.frames.values();
+        frames.filter_map(|frame| task::listen::hears(self, frame, event).map(|_| frame.key()))
+    }
+
     /// The events that the run has emitted since they were last taken.
     pub fn take_outgoing(&mut self) -> Vec<Event> {
-        std::mem::take(&mut self.outgoing)
+        let outgoing = std::mem::take(&mut self.outgoing).into_iter();
+        outgoing.map(|(_, event)| event).collect()
     }
 
     /// Whether the run has emitted events that were not taken yet.

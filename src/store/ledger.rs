@@ -53,6 +53,8 @@ pub struct Runs {
     pub waiting: i64,
     /// In the queue now.
     pub pending: i64,
+    /// Of those that run or wait: suspended by a person.
+    pub suspended: i64,
 }
 
 #[derive(sqlx::FromRow)]
@@ -83,7 +85,8 @@ impl Store {
                     coalesce(sum(cancelled), 0)::bigint as cancelled, \
                     (select count(*) from claims) as running, \
                     (select count(*) from timers) as waiting, \
-                    (select count(*) from ready) as pending \
+                    (select count(*) from ready) as pending, \
+                    (select count(*) from suspended) as suspended \
              from ledger",
         )
         .fetch_one(&self.pool)

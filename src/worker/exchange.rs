@@ -13,7 +13,7 @@ use crate::trigger;
 /// How long ids of events that runs publish are remembered, in days.
 const WINDOW_DAYS: u16 = 7;
 
-/// A run that waits for events alone is looked at this often, in hours.
+/// A run that waits for others alone is looked at this often, in hours.
 const PATIENCE_HOURS: i64 = 30 * 24;
 
 /// An event as its run takes it in; `None` where the run has no use for it.
@@ -119,10 +119,12 @@ impl Ears {
         }
     }
 
-    /// When a run that waits for events alone is looked at again.
+    /// When a run is looked at again that only others can bring on: it listens for events, awaits
+    /// other runs, or is suspended.
     #[must_use]
     pub fn patience(&self, run: &Run, now: Timestamp) -> Option<Timestamp> {
-        if self.listens(run).keys.is_empty() {
+        let waits = run.is_suspended() || run.awaits_others();
+        if !waits && self.listens(run).keys.is_empty() {
             return None;
         }
         now.checked_add(SignedDuration::from_hours(PATIENCE_HOURS))

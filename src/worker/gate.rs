@@ -54,7 +54,7 @@ impl Gates {
 
 /// A run that has to ask, with what it asks for.
 fn entrant(begun: &Begun, concurrency: &Concurrency) -> Result<Entrant, Problem> {
-    let entrance = gate::entrance(concurrency, &begun.input, created_at(begun.run_id));
+    let entrance = gate::entrance(concurrency, &begun.origin.input, created_at(begun.run_id));
     let (key, priority) = entrance.map_err(|error| {
         let detail = format!("`metadata.concurrency` of the workflow: {error}");
         Problem::new(Kind::Expression, detail)
@@ -77,8 +77,10 @@ fn entrant(begun: &Begun, concurrency: &Concurrency) -> Result<Entrant, Problem>
 pub struct Decided {
     /// They may begin, or go on.
     pub begin: Vec<Begun>,
-    /// They are to end, and how.
-    pub end: Vec<(Begun, &'static str, Problem)>,
+    /// They fault.
+    pub fault: Vec<(Begun, Problem)>,
+    /// They are turned away.
+    pub cancel: Vec<(Begun, Problem)>,
 }
 
 /// Asks for those that have to; those that wait are this node's no longer.
@@ -105,7 +107,7 @@ pub async fn decide(shared: &Shared, claimed: Vec<Begun>) -> Result<Decided, sto
                 entrants.push(entrant);
                 asking.push(begun);
             }
-            Err(problem) => decided.end.push((begun, "faulted", problem)),
+            Err(problem) => decided.fault.push((begun, problem)),
         }
     }
     if entrants.is_empty() {
@@ -122,7 +124,7 @@ pub async fn decide(shared: &Shared, claimed: Vec<Begun>) -> Result<Decided, sto
                 let detail = "as many runs as `metadata.concurrency` allows were open, and no more \
                               may wait";
                 let problem = Problem::new(Kind::Runtime, detail);
-                decided.end.push((begun, "cancelled", problem));
+                decided.cancel.push((begun, problem));
             }
         }
     }

@@ -17,7 +17,7 @@ use super::definitions::Active;
 use super::execute::{Executor, Slot};
 use super::lifecycle::Lifecycle;
 use super::spacing::Spacing;
-use super::{Shared, batch, screen};
+use super::{Shared, batch, origin, screen};
 use crate::event::Event;
 use crate::expression::Value;
 use crate::fault_point;
@@ -156,12 +156,15 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, mut batch:
         match (start.claimed, start.definition) {
             (Some((claim_id, slot)), Some(definition)) => {
                 let appended = &batch[start.event];
+                let origin = origin::of(&appended.event, appended.target.is_some(), &definition);
+                // `reclaim` gives back what cannot be read, for the fault to be stored.
+                let Ok(origin) = origin else { continue };
                 let begun = super::execute::Begun {
                     lifecycle: Lifecycle::new(start.run_id, &definition, &appended.event),
                     run_id: start.run_id,
                     workflow_id: start.workflow_id,
                     claim_id,
-                    input: input(&appended.event, appended.target.is_some(), &definition),
+                    origin,
                     definition,
                     checkpoint: None,
                     journal: Vec::new(),

@@ -272,6 +272,7 @@ fn exchanged(ids: &[String], new: &[String], keys: &[String]) -> String {
     let list = |ids: &[String]| format!("'{{{}}}'", ids.join(","));
     let (ids, new, text) = (list(ids), list(new), each("'x'::text", "text"));
     let bytes = each("'\\x00'::bytea", "bytea");
+    let paused = ids.clone();
     let columns = [
         format!("'{{{}}}'", keys.join(",")),
         new.clone(),
@@ -296,6 +297,8 @@ fn exchanged(ids: &[String], new: &[String], keys: &[String]) -> String {
         ids,
         new,
         "'{1}', '{/do/0/a}', '{0}'".to_owned(),
+        paused,
+        each("true", "boolean"),
     ];
     columns
         .into_iter()
