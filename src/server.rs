@@ -128,6 +128,9 @@ impl Server {
             metrics,
             watching.clone(),
         );
+        if options.roles.receive {
+            tokio::spawn(webhook::heal::run(world.healing(), watching.clone()));
+        }
         probes.wait_until_ready(Duration::from_secs(5)).await;
         tracing::info!(address = %address, environment = settings.environment, "ready");
         let drain = settings.drain;
@@ -196,6 +199,15 @@ async fn open_store(
 }
 
 impl World {
+    fn healing(&self) -> webhook::heal::Parts {
+        webhook::heal::Parts {
+            store: self.store.clone(),
+            sources: Arc::clone(&self.sources),
+            destinations: Arc::clone(&self.destinations),
+            appender: self.worker.appender.clone(),
+        }
+    }
+
     async fn build(
         settings: &Settings,
         options: &Options,

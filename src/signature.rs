@@ -40,6 +40,7 @@ use http::{HeaderMap, HeaderName, Method, header};
 pub use catalogue::{About, Practice};
 pub use cause::Cause;
 pub use compile::TOLERANCE_S_MAX;
+pub use elements::Path as Elements;
 pub use event::Facts;
 pub use handshake::{Acknowledgement, Action, Response};
 pub use sign::SignError;

@@ -25,14 +25,14 @@ pub mod timetable;
 mod verdicts;
 
 pub use envelope::{envelope, raw, received_at};
-pub use filter::{Candidate, Verdict};
+pub use filter::{Candidate, ReceivedAt, Verdict};
 pub use gather::{Complete, complete};
 pub use listeners::{Filter, Listeners, key};
 pub use screen::{REPLAY_OF, Screen, is_asked_for};
 pub use verdicts::Told;
 
 use envelope::attribute;
-use filter::ReceivedAt;
+
 use index::Filters;
 
 /// Most characters of an event's type that a sentence repeats; the sender chose it.

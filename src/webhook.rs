@@ -10,6 +10,7 @@ pub mod cloudevents;
 pub mod counters;
 pub mod documents;
 mod gate;
+pub mod heal;
 pub mod rejected;
 pub mod sample;
 pub mod source;

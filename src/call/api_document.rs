@@ -1,5 +1,5 @@
-//! Fetching the document of an API when a workflow that calls it is deployed: one GET through the
-//! guard, as any call goes.
+//! Calls that no run makes: the document of an API when a workflow that calls it is deployed, lists
+//! of what a sender could not deliver. One attempt through the guard, as any call goes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,16 +22,25 @@ impl Destinations {
     /// # Errors
     /// Why it could not be fetched.
     pub async fn api_document(&self, uri: &str) -> Result<Vec<u8>, String> {
+        self.bytes_of("GET", uri).await
+    }
+
+    /// What one call without a body answers, of at most `call.response_bytes_max`, following
+    /// redirects of GET. Where a destination declares its address, with that one's credentials.
+    ///
+    /// # Errors
+    /// Why there is no good answer.
+    pub async fn bytes_of(&self, method: &str, uri: &str) -> Result<Vec<u8>, String> {
         let accept = "application/json, application/yaml, */*;q=0.8";
         let request = Request {
-            method: "GET".to_owned(),
+            method: method.to_owned(),
             uri: uri.to_owned(),
             headers: vec![("accept".to_owned(), accept.to_owned())],
             query: Vec::new(),
             body: None,
             authentication: None,
             output: HttpOutput::Raw,
-            redirect: true,
+            redirect: method == "GET",
             retried: true,
         };
         let effect = Effect {

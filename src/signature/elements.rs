@@ -17,7 +17,7 @@ const ELEMENTS_MAX: usize = 5_000;
 
 /// A pointer with `*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Path(Pointer);
+pub struct Path(Pointer);
 
 /// Where the elements of a batch stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,7 @@ pub(super) struct Item<'a> {
 
 impl Path {
     /// None where the text is no pointer or has no `*`.
+    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let pointer = Pointer::parse(text)?;
         let starred = pointer.tokens().iter().any(|token| token == "*");
@@ -46,6 +47,7 @@ impl Path {
 
     /// The elements; None where any array or member on the way is missing, so that no element
     /// passes unseen, and where there are too many.
+    #[must_use]
     pub fn find<'a>(&self, body: &'a [u8]) -> Option<Vec<&'a str>> {
         let root = serde_json::from_slice::<&'a RawValue>(body).ok()?;
         let mut found = Vec::new();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use secrecy::ExposeSecret;
 
 use super::cloudevents::{self, Cloud};
@@ -150,6 +150,23 @@ impl Admission {
                 Ok(Admitted::Batch(events.collect()))
             }
         }
+    }
+
+    /// The event of something that the sender lists: the same that a delivery of it would be.
+    #[must_use]
+    pub fn listed(&self, body: Bytes) -> NewEvent {
+        let json = HeaderValue::from_static("application/json");
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, json)]);
+        let delivery = Delivery {
+            method: &Method::POST,
+            path_and_query: &format!("/hooks/{}", self.source.name),
+            url: None,
+            headers: &headers,
+            body: &body,
+            now: jiff::Timestamp::now().as_second(),
+        };
+        let facts = self.source.scheme.facts(&delivery);
+        self.event(&delivery, facts, (body.clone(), None))
     }
 
     /// The headers that make a sample genuine, by the newest secret.

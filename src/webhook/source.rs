@@ -4,6 +4,7 @@
 //! [`parse`] reads and checks it; [`Sources`] holds those in force; what becomes of a delivery is
 //! in `admission`.
 
+mod healing;
 mod intake;
 
 use std::collections::{HashMap, HashSet};
@@ -22,6 +23,7 @@ use crate::store::WINDOW_DAYS_MAX;
 use crate::trigger::Screen;
 use crate::workflow::document::{self, Content, Fault, Faults, Object, Place};
 
+pub use healing::Healing;
 pub use intake::{BODY_BYTES_MAX, Intake, Rate, network};
 
 /// Days within which a repeated id is a duplicate, where a source does not say.
@@ -44,6 +46,8 @@ pub struct Source {
     pub url: Option<String>,
     /// What it takes in.
     pub intake: Intake,
+    /// How its sender is asked for what it could not deliver.
+    pub healing: Option<Healing>,
     pub(super) scheme: Scheme,
     pub(super) secrets: Vec<(String, Vec<Reference>)>,
     pub(super) parameters: Vec<(String, Vec<String>)>,
@@ -97,6 +101,14 @@ impl Sources {
             (name, Arc::new(admission))
         });
         self.table.store(Arc::new(table.collect()));
+    }
+
+    /// Those whose senders are asked for what they could not deliver.
+    #[must_use]
+    pub fn healing(&self) -> Vec<Arc<Admission>> {
+        let table = self.table.load();
+        let healing = table.values().filter(|source| source.healing.is_some());
+        healing.cloned().collect()
     }
 
     /// The source of this name.
@@ -213,6 +225,8 @@ fn read(object: Object<'_>) -> Option<Source> {
     let response = object.optional("response");
     let response = response.and_then(|place| Acknowledgement::read(&place));
     let intake = Intake::read(&object);
+    let healing = object.optional("healing");
+    let healing = healing.and_then(|place| Healing::read(&place));
     object.finish();
     let (name, scheme) = (name?, scheme?);
     let scheme = match tolerance {
@@ -226,6 +240,7 @@ fn read(object: Object<'_>) -> Option<Source> {
         provider: provider.map(str::to_owned),
         url,
         intake,
+        healing,
         scheme,
         secrets,
         parameters,

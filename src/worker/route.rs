@@ -109,11 +109,10 @@ async fn route_leftovers(shared: &Shared, executor: &Executor, link: &mut Link) 
 }
 
 /// Routes one batch; tries until the database has answered.
-async fn route(shared: &Shared, executor: &Executor, link: &mut Link, mut batch: Vec<Appended>) {
-    screen::hold(shared, link, &mut batch).await;
-    if batch.is_empty() {
+async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec<Appended>) {
+    let Some(batch) = screen::hold(shared, link, batch).await else {
         return;
-    }
+    };
     let mut decided = decide(shared, executor, &batch).await;
     let mut pause = Duration::from_millis(100);
     fault_point::pass("route");

@@ -52,7 +52,12 @@ impl Screens {
 }
 
 /// Takes the events out of a batch that are to be held; tries until the database has answered.
-pub(super) async fn hold(shared: &Shared, link: &mut Link, batch: &mut Vec<Appended>) {
+/// What is left of it, if anything.
+pub(super) async fn hold(
+    shared: &Shared,
+    link: &mut Link,
+    mut batch: Vec<Appended>,
+) -> Option<Vec<Appended>> {
     let is_held = |appended: &mut Appended| {
         appended.target.is_none()
             && shared.screens.holds(&appended.event.source)
@@ -63,7 +68,7 @@ pub(super) async fn hold(shared: &Shared, link: &mut Link, batch: &mut Vec<Appen
         .map(|appended| (appended.event.id, appended.event.source))
         .collect();
     if held.is_empty() {
-        return;
+        return Some(batch);
     }
     let mut pause = Duration::from_millis(100);
     while let Err(error) = link.hold(&held).await {
@@ -71,6 +76,7 @@ pub(super) async fn hold(shared: &Shared, link: &mut Link, batch: &mut Vec<Appen
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(BACKOFF_MAX);
     }
+    (!batch.is_empty()).then_some(batch)
 }
 
 /// Gives events back to the inbox whose source is not paused, for ever.

@@ -29,6 +29,7 @@ mod expression;
 mod family;
 mod events;
 mod faults;
+mod healing;
 mod intake;
 mod fuzz;
 mod journey;

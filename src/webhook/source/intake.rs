@@ -120,7 +120,7 @@ pub fn network(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(address)
 }
 
-fn expression(place: &Place<'_>) -> Option<Expression> {
+pub(super) fn expression(place: &Place<'_>) -> Option<Expression> {
     match Expression::compile(place.string()?, &[]) {
         Ok(expression) => Some(expression),
         Err(error) => {
