@@ -173,7 +173,7 @@ fn call(name: &str, ids: &[String]) -> (String, u64) {
         ),
         "due" => ("256".to_owned(), 200),
         "rest" => (String::new(), 200),
-        "tick" => ("'[]', '[]', 'due', 1, 0".to_owned(), 200),
+        "tick" => ("'[]', '[]', 'due', 1, 0, ''".to_owned(), 200),
         "sweep" => ("30000, 5, '{}', 1, 0".to_owned(), 3_000),
         other => panic!("no arguments for {other}: add them"),
     }
