@@ -33,6 +33,7 @@ pub mod deployments;
 pub mod destinations;
 pub mod events;
 pub mod gates;
+pub mod held;
 pub mod ledger;
 pub mod rejections;
 pub mod revision;

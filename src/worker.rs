@@ -24,6 +24,7 @@ pub mod origin;
 pub mod report;
 pub mod route;
 pub mod schedule;
+pub mod screen;
 pub mod session;
 pub mod settle;
 mod spacing;
@@ -50,6 +51,7 @@ pub use definitions::Definitions;
 pub use endings::Endings;
 pub use mail::Letterbox;
 pub use metrics::Metrics;
+pub use screen::Screens;
 pub use session::Session;
 
 /// Lanes of the ledger, one for each connection that counts.
@@ -120,6 +122,8 @@ pub struct Parts {
     pub environment: Arc<str>,
     /// Resolves `$secrets.<name>`.
     pub secrets: Arc<Resolve>,
+    /// What sources say of their events.
+    pub screens: Arc<Screens>,
     /// The redactor for what is written down, as of now.
     pub redactor: Arc<Redaction>,
     /// Executions of tasks in one run; one more faults it.
@@ -150,6 +154,8 @@ pub struct Shared {
     held: Held,
     addressees: Arc<mail::Addressees>,
     listening: listening::Listening,
+    screens: Arc<Screens>,
+    screens_store: Store,
     lifecycle_events: bool,
     /// Told when events were gathered.
     gathered: Notify,
@@ -246,6 +252,8 @@ impl Worker {
             checkpoints,
             timers: Arc::default(),
             gates: gate::Gates::new(parts.store.clone()),
+            screens: parts.screens,
+            screens_store: parts.store.clone(),
             batches: batch::Batches::new(parts.store),
             wake_claims: Notify::new(),
             backlog: AtomicBool::new(false),
@@ -401,6 +409,7 @@ impl Worker {
         }));
         self.keep(tokio::spawn(sweep::partitions(store.clone())));
         self.keep(tokio::spawn(gate::run(Arc::clone(shared))));
+        self.keep(tokio::spawn(screen::run(Arc::clone(shared))));
     }
 
     fn keep(&self, task: JoinHandle<()>) {

@@ -40,18 +40,11 @@ impl<'a> Shown<'a> {
 #[must_use]
 pub fn routes(routes: Routes) -> Routes {
     const ONE: &str = "Definition";
-    let about = |summary, answers, problems| About {
-        summary,
-        query: &[],
-        request: None,
-        answers,
-        problems,
-    };
     routes
         .add(
             "get /destinations",
             list,
-            about(
+            About::plain(
                 "List destinations by name",
                 &[(200, Some("[Definition]"))],
                 &[400],
@@ -60,7 +53,7 @@ pub fn routes(routes: Routes) -> Routes {
         .add(
             "get /destinations/{name}",
             show,
-            about(
+            About::plain(
                 "Show a destination with its text",
                 &[(200, Some(ONE))],
                 &[404],
@@ -80,7 +73,7 @@ pub fn routes(routes: Routes) -> Routes {
         .add(
             "delete /destinations/{name}",
             remove,
-            about(
+            About::plain(
                 "Forget a destination; calls to it then go without a policy",
                 &[(204, None)],
                 &[404],

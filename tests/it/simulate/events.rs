@@ -75,8 +75,14 @@ cases:
     passes(tasks, cases).await;
     let case = "{ name: x, expect: { emits: [{ type: other }, {}] } }";
     let found = differs(tasks, &[], case).await.join("\n");
-    assert!(found.contains("expected \"other\"\n     was \"own\""), "{found}");
-    assert!(found.contains("expected 2 events\n     was 1: own"), "{found}");
+    assert!(
+        found.contains("expected \"other\"\n     was \"own\""),
+        "{found}"
+    );
+    assert!(
+        found.contains("expected 2 events\n     was 1: own"),
+        "{found}"
+    );
 }
 
 const PARENT: &str = "
@@ -140,5 +146,8 @@ async fn a_run_over_the_network_has_no_children() {
     let input = transcript::json("{}");
     let played = simulate::perform(definition, input, &stage(API), ("test", secrets)).await;
     let end = format!("{:?}", played.unwrap().end);
-    assert!(end.contains("t/c is not started: a run in memory has no sub-workflows"), "{end}");
+    assert!(
+        end.contains("t/c is not started: a run in memory has no sub-workflows"),
+        "{end}"
+    );
 }
