@@ -5,7 +5,10 @@
 //! say whether that was the end of it. Waiting between attempts is the engine's, through the
 //! journal.
 
+mod admission;
 mod api_document;
+pub mod circuit;
+mod conditions;
 pub mod document;
 pub mod egress;
 mod exchange;
@@ -14,6 +17,7 @@ mod fetch;
 pub mod metrics;
 mod perform;
 mod permit;
+mod ramp;
 pub mod reference;
 mod registry;
 pub mod rehearse;
@@ -29,6 +33,7 @@ use serde::Deserialize;
 use crate::id::Id;
 use crate::run::{Attempt, Outcome};
 
+pub use admission::News;
 pub use document::{Document, parse};
 pub use fetch::Unfetched;
 pub use metrics::Metrics;

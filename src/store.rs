@@ -8,6 +8,7 @@
 mod append;
 mod claim;
 mod connect;
+mod ear;
 mod exchange;
 mod fire;
 mod gathered;
@@ -29,6 +30,7 @@ pub mod plans;
 pub mod api_keys;
 pub mod batches;
 pub mod checkpoints;
+pub mod conditions;
 pub mod deployments;
 pub mod destinations;
 pub mod events;
@@ -54,6 +56,7 @@ use crate::event::{DedupeKey, Event};
 use crate::id::Id;
 
 pub use self::connect::Store;
+pub use self::ear::Ear;
 pub use self::exchange::{Exchange, Filter};
 pub use self::gathered::{Gathered, Gathering, Group};
 pub use self::link::Link;

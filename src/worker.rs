@@ -7,6 +7,7 @@ pub mod append;
 pub mod batch;
 pub mod checkpoint;
 pub mod claim;
+pub mod conditions;
 pub mod definitions;
 pub mod endings;
 pub mod execute;
@@ -396,6 +397,15 @@ impl Worker {
         self.keep(tokio::spawn(async move {
             sweep::run(swept, link.await, config).await
         }));
+        self.keep(tokio::spawn(conditions::hear(
+            Arc::clone(shared),
+            store.clone(),
+        )));
+        self.keep(tokio::spawn(conditions::run(
+            Arc::clone(shared),
+            store.link("conditions"),
+            self.appender.clone(),
+        )));
         self.keep(tokio::spawn(sweep::partitions(store.clone())));
         self.keep(tokio::spawn(gate::run(Arc::clone(shared))));
     }

@@ -5,6 +5,7 @@
 
 mod authentication;
 mod oauth2;
+mod outages;
 mod retries;
 
 use std::time::Duration;
@@ -14,7 +15,7 @@ use url::Url;
 
 use super::egress::addresses::NotANetwork;
 use super::egress::{self, Allowance};
-use super::retry;
+use super::{circuit, retry};
 use crate::workflow::document::{Fault, Faults, Object, Place, read};
 
 pub use authentication::{Authentication, Carrier, Username};
@@ -63,6 +64,8 @@ pub struct Document {
     pub retry: retry::Policy,
     /// `concurrency`: calls in flight on this node.
     pub concurrency: Option<usize>,
+    /// `circuitBreaker`: when it counts as down; `None` where that is `off`.
+    pub circuit_breaker: Option<circuit::Policy>,
     /// `egress.allow`.
     pub allow: Vec<Allowance>,
     /// `idempotencyKey`: the header that carries the key; `None` where it is `off`.
@@ -111,6 +114,10 @@ fn document(place: &Place<'_>) -> Option<Document> {
             "leave it out; `concurrency` bounds the calls in flight",
         );
     }
+    let circuit_breaker = match object.optional("circuitBreaker") {
+        Some(at) => outages::read(&at),
+        None => Some(circuit::Policy::default()),
+    };
     let allow = object.optional("egress").and_then(|at| allow(&at));
     let idempotency_key = match object.optional("idempotencyKey") {
         Some(at) => idempotency_key(&at),
@@ -125,6 +132,7 @@ fn document(place: &Place<'_>) -> Option<Document> {
         timeout,
         retry,
         concurrency,
+        circuit_breaker,
         allow: allow.unwrap_or_default(),
         idempotency_key,
     })

@@ -4,12 +4,12 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use super::{
-    Error, Store, append, batches, claim, exchange, fire, load, mail, route, schedules, sessions,
-    settle, sweep,
+    Error, Store, append, batches, claim, conditions, exchange, fire, load, mail, route, schedules,
+    sessions, settle, sweep,
 };
 
 /// All hot statements.
-pub const STATEMENTS: [(&str, &str); 24] = [
+pub const STATEMENTS: [(&str, &str); 25] = [
     ("append", append::APPEND),
     ("find", append::FIND),
     ("route", route::ROUTE),
@@ -25,6 +25,7 @@ pub const STATEMENTS: [(&str, &str); 24] = [
     ("exchange", exchange::EXCHANGE),
     ("wake", mail::WAKE),
     ("deliver", mail::DELIVER),
+    ("call_parked", conditions::CALL),
     ("post", mail::POST),
     ("fire", fire::FIRE),
     ("close", sessions::CLOSE),

@@ -2,5 +2,6 @@
 //! of APIs.
 
 mod openapi;
+mod outages;
 mod places;
 mod tokens;

@@ -218,7 +218,8 @@ fn what_comes_later_is_refused_by_name() {
             "needs a `refreshToken`",
         ),
         ("timeout: PT0S", "longer than zero"),
-        ("circuitBreaker: {}", "unknown key `circuitBreaker`"),
+        ("circuit: {}", "unknown key `circuit`"),
+        ("circuitBreaker: { pause: PT0S }", "longer than zero"),
     ] {
         let text = format!("destination: d\nbaseUrl: https://x.example\n{wrong}");
         let said = faults(&text);
