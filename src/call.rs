@@ -7,6 +7,7 @@
 
 mod admission;
 mod api_document;
+mod budget;
 pub mod circuit;
 mod conditions;
 pub mod document;
@@ -14,6 +15,7 @@ pub mod egress;
 mod exchange;
 mod failure;
 mod fetch;
+pub mod limit;
 pub mod metrics;
 mod perform;
 mod permit;
@@ -34,6 +36,7 @@ use crate::id::Id;
 use crate::run::{Attempt, Outcome};
 
 pub use admission::News;
+pub use budget::Demand;
 pub use document::{Document, parse};
 pub use fetch::Unfetched;
 pub use metrics::Metrics;

@@ -36,6 +36,7 @@ pub mod destinations;
 pub mod events;
 pub mod gates;
 pub mod ledger;
+pub mod rates;
 pub mod rejections;
 pub mod revision;
 pub mod runs;

@@ -19,6 +19,7 @@ pub mod lifecycle;
 pub mod listening;
 pub mod mail;
 pub mod metrics;
+pub mod rates;
 pub mod report;
 pub mod route;
 pub mod schedule;
@@ -397,6 +398,10 @@ impl Worker {
         self.keep(tokio::spawn(async move {
             sweep::run(swept, link.await, config).await
         }));
+        self.keep(tokio::spawn(rates::run(
+            Arc::clone(shared),
+            store.link("rates"),
+        )));
         self.keep(tokio::spawn(conditions::hear(
             Arc::clone(shared),
             store.clone(),

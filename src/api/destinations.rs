@@ -52,6 +52,12 @@ struct Condition {
     /// When calls, or the next one that tries, are let through.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_at: Option<jiff::Timestamp>,
+    /// Calls a second, since it refused some and did not say when to come back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slowed_to: Option<f64>,
+    /// Calls that may begin at once, where it has a rate limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_left: Option<i64>,
     /// Runs that wait for it.
     waiting: i64,
     /// How long these take at the pace of the last half minute.
@@ -80,6 +86,11 @@ impl Condition {
             state,
             failed_probes: down.map(|down| down.probes),
             retry_at,
+            slowed_to: known
+                .as_ref()
+                .and_then(|known| Some(known.slowed?.0))
+                .filter(|_| state != "down"),
+            rate_left: found.rate_left,
             waiting: found.waiting,
             drained_in_seconds: drains.then(|| (found.waiting as f64 / pace).ceil()),
             since: known

@@ -5,6 +5,8 @@
 //! Nothing waits here: a call that may not begin goes back to its queue, without a place, and
 //! without an attempt.
 
+mod inner;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,12 +14,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use self::inner::{Inner, Probe};
+use super::budget::{Budget, Demand};
 use super::circuit::{Policy, Sign, Window};
-use super::ramp::Ramp;
+use super::limit::Limit;
 use crate::id::Id;
-
-/// News that is kept until it is told; what follows from it is kept in any case.
-const NEWS_MAX: usize = 16;
 
 /// How long before its end a hold is watched closely.
 const SOON: Duration = Duration::from_secs(1);
@@ -26,7 +27,7 @@ const SOON: Duration = Duration::from_secs(1);
 const AWAY_MIN: Duration = Duration::from_millis(1);
 
 /// Something that the other nodes are to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum News {
     /// The destination is down, by what its calls came to here.
     Down {
@@ -48,6 +49,13 @@ pub enum News {
     Up,
     /// The destination asked to be left alone for so long.
     Held(Duration),
+    /// It refused calls without saying when to come back: so many are let through in a second.
+    Slowed {
+        /// Calls a second.
+        rate: f64,
+        /// Whether of all nodes, rather than of this one.
+        shared: bool,
+    },
     /// Its document has changed: it may be another one now.
     Changed,
 }
@@ -59,6 +67,35 @@ pub(super) struct Known {
     pub(super) down: Option<Duration>,
     /// It asked to be left alone for this long.
     pub(super) held: Option<Duration>,
+    /// So many calls a second are let through since so long ago.
+    pub(super) slowed: Option<(f64, Duration)>,
+}
+
+/// What a document says about when calls may begin.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    /// When it counts as down; none: never.
+    pub(super) circuit: Option<Policy>,
+    /// How many calls may begin; none: answers teach nothing either.
+    pub(super) limit: Option<Limit>,
+}
+
+/// What the destinations of a node have in common.
+#[derive(Debug, Default)]
+pub(super) struct Common {
+    /// How many destinations are not clear.
+    pub(super) troubled: AtomicUsize,
+    /// Told when calls ask for tokens.
+    pub(super) asks: Notify,
+}
+
+/// Why a call does not begin.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Away {
+    /// It is to come back after this time.
+    Later(Duration),
+    /// A token was asked for.
+    Soon,
 }
 
 /// How a call begins.
@@ -78,66 +115,45 @@ pub(super) struct Admission {
     inner: Mutex<Inner>,
     /// Told when calls that wait for a place had better not.
     shut: Notify,
-    /// How many destinations are not clear.
-    troubled: Arc<AtomicUsize>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    /// None: calls always begin.
-    policy: Option<Policy>,
-    window: Window,
-    down: Option<Down>,
-    held_until: Option<Instant>,
-    ramp: Option<Ramp>,
-    news: Vec<News>,
-}
-
-#[derive(Debug)]
-struct Down {
-    retry_at: Instant,
-    probe: Probe,
-    /// Whether somebody has calls for it.
-    asked: bool,
-}
-
-/// The one call that is let through.
-#[derive(Debug)]
-enum Probe {
-    /// Another node's, or nobody's yet.
-    Away,
-    /// This node's, until then.
-    Free(Instant),
-    /// On its way.
-    Taken(Instant),
+    /// Told when there are tokens, or none for a while.
+    granted: Notify,
+    common: Arc<Common>,
 }
 
 impl Admission {
-    /// Calls always begin until a [`Policy`] comes.
-    pub(super) fn new(troubled: &Arc<AtomicUsize>) -> Self {
+    /// Calls always begin until there are [`Terms`].
+    pub(super) fn new(common: &Arc<Common>) -> Self {
+        let now = Instant::now();
         Self {
-            troubled: Arc::clone(troubled),
             clear: AtomicBool::new(true),
             inner: Mutex::new(Inner {
-                policy: None,
-                window: Window::new(Instant::now()),
+                terms: None,
+                window: Window::new(now),
                 down: None,
                 held_until: None,
                 ramp: None,
+                budget: Budget::new(now),
                 news: Vec::new(),
             }),
             shut: Notify::new(),
+            granted: Notify::new(),
+            common: Arc::clone(common),
         }
     }
 
     /// A new document is in force. Where it differs from the one before, a destination that is
     /// down is tried at once.
-    pub(super) fn renew(&self, policy: Option<Policy>, changed: bool) {
+    pub(super) fn renew(&self, terms: Option<Terms>, changed: bool) {
         let mut inner = self.lock();
-        if policy.is_none() {
+        if terms.as_ref().is_none_or(|terms| terms.circuit.is_none()) {
             inner.down = None;
         }
-        inner.policy = policy;
+        let limit = terms.as_ref().and_then(|terms| terms.limit.clone());
+        if limit.is_none() {
+            inner.budget.slowed = None;
+        }
+        inner.budget.limit = limit.filter(|limit| !limit.windows.is_empty());
+        inner.terms = terms;
         if changed && inner.down.is_some() {
             inner.tell(News::Changed);
         }
@@ -151,13 +167,13 @@ impl Admission {
         }
         let now = Instant::now();
         let mut inner = self.lock();
-        let result = inner.look(now, places).map(|_| ());
+        let result = inner.check(now, places);
         self.note(&inner);
         result
     }
 
     /// How a call begins that has a place, or after which time to ask again.
-    pub(super) fn enter(&self, places: usize) -> Result<Entry, Duration> {
+    pub(super) fn enter(&self, places: usize) -> Result<Entry, Away> {
         if self.clear.load(Ordering::Relaxed) {
             return Ok(Entry::Plain);
         }
@@ -165,6 +181,9 @@ impl Admission {
         let mut inner = self.lock();
         let result = inner.enter(now, places);
         self.note(&inner);
+        if matches!(result, Err(Away::Soon)) {
+            self.common.asks.notify_one();
+        }
         result
     }
 
@@ -179,8 +198,65 @@ impl Admission {
             Ok(room) => room.min(free),
             Err(_) => 0,
         };
+        let wanted = u32::try_from(room).unwrap_or(u32::MAX);
+        let budget = match room {
+            0 => 0,
+            _ => inner.budget.room(wanted, now),
+        };
         self.note(&inner);
-        room
+        if room > 0 && budget == 0 {
+            self.common.asks.notify_one();
+        }
+        room.min(usize::try_from(budget).unwrap_or(usize::MAX))
+    }
+
+    /// Waits until there are tokens, or none for a while.
+    pub(super) fn granted(&self) -> tokio::sync::futures::Notified<'_> {
+        self.granted.notified()
+    }
+
+    /// What to ask for, where there is something and it is time.
+    pub(super) fn demand(&self) -> Option<Demand> {
+        if self.clear.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.lock().budget.demand(Instant::now())
+    }
+
+    /// When there will be something to ask for, or to give back.
+    pub(super) fn next_demand(&self) -> Option<Instant> {
+        if self.clear.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.lock().budget.next()
+    }
+
+    /// What there was, of what was wanted, and how long there is no more.
+    pub(super) fn grant(&self, got: (u32, u32), next_in: Duration) {
+        self.lock().budget.grant(got, next_in, Instant::now());
+        self.granted.notify_waiters();
+    }
+
+    /// The destination refused a call and did not say when to come back.
+    pub(super) fn slow(&self) {
+        let mut inner = self.lock();
+        if !inner.learns() {
+            return;
+        }
+        let now = Instant::now();
+        let rate = inner.window.rate(now);
+        if let Some((rate, shared)) = inner.budget.slow(rate, now) {
+            inner.news.retain(|it| !matches!(it, News::Slowed { .. }));
+            inner.tell(News::Slowed { rate, shared });
+        }
+        self.note(&inner);
+    }
+
+    /// An answer has said that its quota is used up for so long.
+    pub(super) fn used_up(&self, pause: Duration) {
+        if self.lock().learns() {
+            self.hold(pause);
+        }
     }
 
     /// Takes in what a call came to. For a destination that is down: how long it is left alone.
@@ -200,7 +276,7 @@ impl Admission {
     pub(super) fn hold(&self, pause: Duration) {
         let mut inner = self.lock();
         let until = Instant::now() + pause;
-        if inner.policy.is_none() || inner.held_until.is_some_and(|held| held >= until) {
+        if inner.terms.is_none() || inner.held_until.is_some_and(|held| held >= until) {
             return;
         }
         inner.held_until = Some(until);
@@ -260,7 +336,7 @@ impl Admission {
     pub(super) fn learn(&self, known: Known) {
         let now = Instant::now();
         let mut inner = self.lock();
-        if inner.policy.is_some() {
+        if inner.terms.is_some() {
             inner.learn(known, now);
         }
         self.note(&inner);
@@ -287,14 +363,15 @@ impl Admission {
     }
 
     fn note(&self, inner: &Inner) {
-        let clear = inner.down.is_none() && inner.held_until.is_none() && inner.ramp.is_none();
+        let limited = inner.ramp.is_some() || inner.budget.is_limited();
+        let clear = inner.down.is_none() && inner.held_until.is_none() && !limited;
         let before = self.clear.swap(clear, Ordering::Relaxed);
         if before && !clear {
-            self.troubled.fetch_add(1, Ordering::Relaxed);
+            self.common.troubled.fetch_add(1, Ordering::Relaxed);
             self.shut.notify_waiters();
         }
         if clear && !before {
-            self.troubled.fetch_sub(1, Ordering::Relaxed);
+            self.common.troubled.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -306,144 +383,7 @@ impl Admission {
 impl Drop for Admission {
     fn drop(&mut self) {
         if !self.clear.load(Ordering::Relaxed) {
-            self.troubled.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Inner {
-    /// Lets go what has passed.
-    fn pass(&mut self, now: Instant) {
-        if self.held_until.is_some_and(|until| until <= now) {
-            self.held_until = None;
-            self.ramp = Some(Ramp::new(now));
-        }
-        if self.ramp.as_ref().is_some_and(|ramp| ramp.is_over(now)) {
-            self.ramp = None;
-        }
-        if let Some(down) = &mut self.down
-            && let Probe::Free(until) | Probe::Taken(until) = down.probe
-            && until <= now
-        {
-            down.probe = Probe::Away;
-        }
-    }
-
-    /// How many calls may begin.
-    fn look(&mut self, now: Instant, places: usize) -> Result<usize, Duration> {
-        self.pass(now);
-        if let Some(until) = self.held_until {
-            return Err(until.saturating_duration_since(now).max(AWAY_MIN));
-        }
-        if let Some(down) = &mut self.down {
-            down.asked = true;
-            let left = down.retry_at.saturating_duration_since(now).max(AWAY_MIN);
-            return match down.probe {
-                Probe::Free(_) => Ok(1),
-                Probe::Away | Probe::Taken(_) => Err(left),
-            };
-        }
-        match &mut self.ramp {
-            Some(ramp) => match ramp.room(places, now) {
-                0 => Err(AWAY_MIN),
-                room => Ok(room),
-            },
-            None => Ok(usize::MAX),
-        }
-    }
-
-    fn enter(&mut self, now: Instant, places: usize) -> Result<Entry, Duration> {
-        self.look(now, places)?;
-        if let Some(down) = &mut self.down {
-            let Probe::Free(until) = down.probe else {
-                return Err(AWAY_MIN);
-            };
-            down.probe = Probe::Taken(until);
-            return Ok(Entry::Probe);
-        }
-        match &mut self.ramp {
-            Some(ramp) => ramp.take(places, now).map(|()| Entry::Plain),
-            None => Ok(Entry::Plain),
-        }
-    }
-
-    fn record(
-        &mut self,
-        (sign, cause): (Sign, &str),
-        (call, entry): (Id, Entry),
-        now: Instant,
-    ) -> Option<Duration> {
-        let policy = self.policy.clone()?;
-        let tripped = self.window.record(sign, call, (&policy, now));
-        match &mut self.down {
-            None if tripped => {
-                self.down = Some(Down {
-                    retry_at: now + policy.pause,
-                    probe: Probe::Away,
-                    asked: false,
-                });
-                self.ramp = None;
-                self.window.clear();
-                let pause = policy.pause;
-                let cause = cause.to_owned();
-                self.tell(News::Down { cause, pause });
-            }
-            None => return None,
-            Some(_) if entry == Entry::Plain => {}
-            // The others are told, and say when it is up: then this node knows as well.
-            Some(_) if sign == Sign::Up => {
-                self.up(now);
-                self.tell(News::Up);
-                return None;
-            }
-            Some(down) => {
-                down.probe = Probe::Away;
-                down.retry_at = now + policy.pause;
-                self.tell(News::StillDown {
-                    cause: cause.to_owned(),
-                    pause: policy.pause,
-                    pause_max: policy.pause_max,
-                });
-            }
-        }
-        let down = self.down.as_ref().filter(|_| sign != Sign::Up)?;
-        Some(down.retry_at.saturating_duration_since(now).max(AWAY_MIN))
-    }
-
-    fn learn(&mut self, known: Known, now: Instant) {
-        let told = |news: &News| matches!(news, News::Held(_));
-        // What has not been told yet is not known to the others either.
-        let untold = self.news.iter().any(|news| !told(news));
-        if !untold {
-            match (known.down, &mut self.down) {
-                (Some(left), Some(down)) => down.retry_at = now + left,
-                (Some(left), none) => {
-                    *none = Some(Down {
-                        retry_at: now + left,
-                        probe: Probe::Away,
-                        asked: false,
-                    });
-                    self.ramp = None;
-                }
-                (None, Some(_)) => self.up(now),
-                (None, None) => {}
-            }
-        }
-        if let Some(left) = known.held {
-            let until = now + left;
-            self.held_until = Some(self.held_until.map_or(until, |held| held.max(until)));
-        }
-    }
-
-    fn up(&mut self, now: Instant) {
-        self.down = None;
-        self.window.clear();
-        self.ramp = Some(Ramp::new(now));
-    }
-
-    fn tell(&mut self, news: News) {
-        if self.news.len() < NEWS_MAX {
-            self.news.push(news);
+            self.common.troubled.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }

@@ -134,6 +134,12 @@ impl Window {
         in_a_row || self.mostly_down(tick)
     }
 
+    /// Calls a second, in the slot of most calls.
+    pub(super) fn rate(&self, now: Instant) -> f64 {
+        let most = self.recent(self.tick(now)).map(|slot| slot.calls).max();
+        f64::from(most.unwrap_or_default()) / SLOT.as_secs_f64()
+    }
+
     /// Calls in the window.
     pub(super) fn calls(&self, now: Instant) -> u32 {
         let tick = self.tick(now);

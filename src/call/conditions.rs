@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::admission::{Known, News};
+use super::budget::Demand;
 use super::registry::{Destination, Destinations};
 use crate::store::conditions::Condition;
 
@@ -55,6 +58,7 @@ impl Destinations {
             destination.admission.learn(Known {
                 down: down.map(|condition| condition.retry_in),
                 held: held.filter(|held| !held.is_zero()),
+                slowed: condition.and_then(|condition| condition.slowed),
             });
         }
     }
@@ -82,7 +86,7 @@ impl Destinations {
     /// Whether calls to any destination may have to wait by what is known of it.
     #[must_use]
     pub fn is_troubled(&self) -> bool {
-        self.troubled.load(Ordering::Relaxed) > 0
+        self.common.troubled.load(Ordering::Relaxed) > 0
     }
 
     /// Whether calls to any destination begin one after the other now, or soon will.
@@ -90,6 +94,39 @@ impl Destinations {
     pub fn is_limited(&self) -> bool {
         let mut all = self.declared().into_iter();
         all.any(|destination| destination.admission.is_limited())
+    }
+
+    /// Waits until calls ask for tokens.
+    pub async fn asked(&self) {
+        self.common.asks.notified().await;
+    }
+
+    /// What to ask for now, with the numbers of the destinations.
+    #[must_use]
+    pub fn demands(&self) -> Vec<(i32, Demand)> {
+        let all = self.declared().into_iter();
+        all.filter_map(|it| Some((it.id(), it.admission.demand()?)))
+            .collect()
+    }
+
+    /// How long until there is something to ask for, at most `longest`.
+    #[must_use]
+    pub fn next_demand(&self, longest: Duration) -> Duration {
+        if !self.is_troubled() {
+            return longest;
+        }
+        let all = self.declared().into_iter();
+        let next = all.filter_map(|it| it.admission.next_demand()).min();
+        next.map_or(longest, |next| {
+            next.saturating_duration_since(Instant::now()).min(longest)
+        })
+    }
+
+    /// What there was, of what was wanted, and how long there is no more.
+    pub fn grant(&self, number: i32, got: (u32, u32), next_in: Duration) {
+        if let Some(destination) = self.numbered(number) {
+            destination.admission.grant(got, next_in);
+        }
     }
 
     /// The name of the destination with this number, where it is declared.

@@ -13,6 +13,7 @@ use super::admission::Entry;
 use super::circuit::Sign;
 use super::egress;
 use super::failure::Failure;
+use super::limit::used_up;
 use super::metrics::Ending;
 use super::registry::{Destination, Destinations};
 use super::request::{Material, Prepared, prepare};
@@ -139,6 +140,9 @@ impl Destinations {
         if let Some(asked) = failure.retry_after.filter(|_| limited) {
             admission.hold(asked);
         }
+        if failure.status == Some(429) && failure.retry_after.is_none() {
+            admission.slow();
+        }
         let back = left.map(|left| left.min(BACK_MAX));
         failure.retry_after = failure.retry_after.max(back);
         if admission.has_news() {
@@ -227,6 +231,10 @@ impl Destinations {
             let secretive = destination.document.is_none() && self.is_inner(&prepared);
             let carried = carrier.carry(&client, request, &mut prepared, secretive);
             let response = carried.await?;
+            if at_home && let Some(pause) = used_up(response.headers(), carrier.now()) {
+                destination.admission.used_up(pause);
+                self.news.notify_one();
+            }
             let mut again = false;
             if response.status() == StatusCode::UNAUTHORIZED && prepared.exchange.is_some() {
                 let headers = response.headers().clone();

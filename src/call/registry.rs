@@ -8,14 +8,13 @@ mod origins;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use url::Url;
 
-use super::admission::{Admission, Entry};
+use super::admission::{Admission, Away, Common, Entry, Terms};
 use super::egress::{self, Guard, Reach, Refusal};
 use super::metrics::{Metrics, Series};
 use super::permit::{Gate, Permit};
@@ -25,6 +24,10 @@ use crate::run::{Action, Effect};
 use crate::secret::Secrets;
 
 use origins::Origins;
+
+/// How long a call waits here for a token it has asked for, and how often it asks.
+const TOKEN_WAIT: Duration = Duration::from_millis(200);
+const ASKS_MAX: u32 = 3;
 
 /// The scheme of URIs that name a destination instead of a host.
 const NAMED: &str = "destination://";
@@ -130,10 +133,19 @@ impl Destination {
                 }
             },
         };
-        match self.admission.enter(self.gate.limit())? {
-            Entry::Plain => Ok(permit),
-            Entry::Probe => Ok(permit.probing(&self.admission)),
+        for _ in 0..ASKS_MAX {
+            let mut granted = std::pin::pin!(self.admission.granted());
+            granted.as_mut().enable();
+            match self.admission.enter(self.gate.limit()) {
+                Ok(Entry::Plain) => return Ok(permit),
+                Ok(Entry::Probe) => return Ok(permit.probing(&self.admission)),
+                Err(Away::Later(pause)) => return Err(pause),
+                Err(Away::Soon) => {
+                    let _late = tokio::time::timeout(TOKEN_WAIT, granted).await;
+                }
+            }
         }
+        Err(TOKEN_WAIT)
     }
 
     /// A call has been sent back to wait.
@@ -183,8 +195,7 @@ pub struct Destinations {
     /// Whether nodes agree on which destinations are down; else none ever is.
     agreeing: bool,
     pub(super) news: Notify,
-    /// How many destinations take no calls now, or fewer than usual.
-    pub(super) troubled: Arc<AtomicUsize>,
+    pub(super) common: Arc<Common>,
     metrics: Metrics,
 }
 
@@ -234,7 +245,7 @@ impl Destinations {
             secrets,
             agreeing: false,
             news: Notify::new(),
-            troubled: Arc::default(),
+            common: Arc::default(),
             metrics,
         };
         destinations.reload(declared)?;
@@ -359,11 +370,14 @@ impl Destinations {
         };
         let admission = match before {
             Some(before) => Arc::clone(&before.admission),
-            None => Arc::new(Admission::new(&self.troubled)),
+            None => Arc::new(Admission::new(&self.common)),
         };
-        let circuit = document.circuit_breaker.clone().filter(|_| self.agreeing);
+        let terms = self.agreeing.then(|| Terms {
+            circuit: document.circuit_breaker.clone(),
+            limit: document.rate_limit.clone(),
+        });
         let changed = before.is_some_and(|before| before.version != version);
-        admission.renew(circuit, changed);
+        admission.renew(terms, changed);
         let client = match self.guard.admit(&document.base_url, &document.allow) {
             Ok(reach) => Ok(self.guard.client(&reach).map_err(Error::Client)?),
             Err(refusal) => Err(refusal),

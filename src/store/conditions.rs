@@ -57,6 +57,19 @@ with changed as (
 )
 select pg_notify('hookwright_conditions', '') from changed";
 
+/// Nodes that find the same at the same time slow it down once. A node only knows its own calls.
+const SLOWED: &str = "
+with changed as (
+  insert into conditions as c (destination_id, limited_rate, limited_at)
+  select $1::integer, $2::double precision * case when $3::boolean then 1 else greatest(1, (
+    select count(*) from sessions where beat_at > now() - interval '30 seconds')) end, now()
+  on conflict (destination_id) do update
+  set limited_rate = excluded.limited_rate, limited_at = excluded.limited_at
+  where c.limited_at is null or c.limited_at < now() - interval '1 second'
+  returning 1
+)
+select pg_notify('hookwright_conditions', '') from changed";
+
 /// Tried at once, by whoever has a call for it.
 const CHANGED: &str = "
 update conditions set retry_at = now() where destination_id = $1 and changes % 2 = 1
@@ -76,7 +89,8 @@ macro_rules! look {
 select destination_id, changes, told, since, cause, probes, retry_at,
   (changes % 2 = 1) as down,
   greatest(0, extract(epoch from retry_at - now()) * 1000)::bigint as retry_ms,
-  greatest(0, extract(epoch from held_until - now()) * 1000)::bigint as held_ms, held_until
+  greatest(0, extract(epoch from held_until - now()) * 1000)::bigint as held_ms, held_until,
+  limited_rate, (extract(epoch from now() - limited_at) * 1000)::bigint as limited_ms
 from conditions where ",
             $where
         )
@@ -84,7 +98,10 @@ from conditions where ",
 }
 
 /// Rows that say something; the others only keep count.
-const LOOK: &str = look!("changes % 2 = 1 or told < changes or held_until > now()");
+const LOOK: &str = look!(
+    "changes % 2 = 1 or told < changes or held_until > now() \
+                           or limited_at > now() - interval '5 minutes'"
+);
 
 const ONE: &str = look!("destination_id = $1");
 
@@ -132,6 +149,8 @@ pub struct Condition {
     pub held_until: Option<Timestamp>,
     /// How much longer it asked to be left alone.
     pub held_for: Duration,
+    /// So many calls a second are let through since so long ago, and more with time.
+    pub slowed: Option<(f64, Duration)>,
 }
 
 fn milliseconds(duration: Duration) -> i64 {
@@ -161,6 +180,10 @@ fn condition(row: &PgRow) -> Result<Condition, Error> {
         retry_in: pause("retry_ms")?,
         held_until: time("held_until")?,
         held_for: pause("held_ms")?,
+        slowed: row
+            .try_get::<Option<f64>, _>("limited_rate")?
+            .map(|rate| Ok::<_, Error>((rate, pause("limited_ms")?)))
+            .transpose()?,
     })
 }
 
@@ -214,6 +237,22 @@ impl Link {
     pub async fn destination_held(&mut self, destination: i32, by: Duration) -> Result<(), Error> {
         let query = sqlx::query(HELD).bind(destination).bind(milliseconds(by));
         self.rows(query).await?;
+        Ok(())
+    }
+
+    /// A destination refused calls and did not say when to come back: so many are let through in
+    /// a second, `shared` by all nodes or by each.
+    ///
+    /// # Errors
+    /// As [`Link::destination_down`].
+    pub async fn destination_slowed(
+        &mut self,
+        destination: i32,
+        rate: f64,
+        shared: bool,
+    ) -> Result<(), Error> {
+        let query = sqlx::query(SLOWED).bind(destination).bind(rate);
+        self.rows(query.bind(shared)).await?;
         Ok(())
     }
 
@@ -282,6 +321,8 @@ pub struct Found {
     pub waiting: i64,
     /// Nodes that are alive.
     pub nodes: i64,
+    /// Calls that its rate limit had left when it was last asked; none where it has no limit.
+    pub rate_left: Option<i64>,
 }
 
 impl Store {
@@ -293,11 +334,13 @@ impl Store {
     pub async fn condition(&self, destination: i32, count_max: i32) -> Result<Found, Error> {
         let row = sqlx::query(ONE).bind(destination);
         let row = row.fetch_optional(&self.pool).await?;
-        let (waiting, nodes) = sqlx::query_as(
+        let (waiting, nodes, rate_left) = sqlx::query_as(
             "select (select count(*) from \
                       (select from ready where destination_id = $1 limit $2) r), \
                     (select count(*) from sessions \
-                     where beat_at > now() - interval '30 seconds')",
+                     where beat_at > now() - interval '30 seconds'), \
+                    (select floor(min(left_over))::bigint from rates, unnest(tokens) as left_over \
+                     where destination_id = $1)",
         )
         .bind(destination)
         .bind(count_max)
@@ -307,6 +350,7 @@ impl Store {
             condition: row.as_ref().map(condition).transpose()?,
             waiting,
             nodes,
+            rate_left,
         })
     }
 }

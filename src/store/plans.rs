@@ -4,12 +4,12 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use super::{
-    Error, Store, append, batches, claim, conditions, exchange, fire, load, mail, route, schedules,
-    sessions, settle, sweep,
+    Error, Store, append, batches, claim, conditions, exchange, fire, load, mail, rates, route,
+    schedules, sessions, settle, sweep,
 };
 
 /// All hot statements.
-pub const STATEMENTS: [(&str, &str); 25] = [
+pub const STATEMENTS: [(&str, &str); 26] = [
     ("append", append::APPEND),
     ("find", append::FIND),
     ("route", route::ROUTE),
@@ -26,6 +26,7 @@ pub const STATEMENTS: [(&str, &str); 25] = [
     ("wake", mail::WAKE),
     ("deliver", mail::DELIVER),
     ("call_parked", conditions::CALL),
+    ("take_rate", rates::TAKE),
     ("post", mail::POST),
     ("fire", fire::FIRE),
     ("close", sessions::CLOSE),

@@ -121,6 +121,7 @@ async fn tell(
         }
         News::Up => link.destination_up(destination, session).await,
         News::Held(pause) => link.destination_held(destination, *pause).await,
+        News::Slowed { rate, shared } => link.destination_slowed(destination, *rate, *shared).await,
         News::Changed => link.destination_changed(destination).await,
     }
 }

@@ -159,6 +159,7 @@ fn call(name: &str, ids: &[String]) -> (String, u64) {
         "wake" => (list(ids), 2_500),
         "deliver" => (format!("'{}', 1000", Id::from(uuid::Uuid::nil())), 60_000),
         // It looks at so many letters, each run's one probe.
+        "take_rate" => ("1, '{10,100}', '{10,1}', 5, 0".to_owned(), 100),
         "call_parked" => ("500".to_owned(), 60_000),
         "post" => (format!("'{}', '{}', 1, '\\x00'", ids[0], new[0]), 100),
         "fire" => ("64".to_owned(), 1_000),
