@@ -102,6 +102,8 @@ pub struct Parts {
     pub reload: Reload,
     /// Deliveries that were refused.
     pub rejected: Arc<Rejected>,
+    /// How many calls to the destination of a number this node has made in the last half minute.
+    pub recent_calls: Arc<dyn Fn(i32) -> u32 + Send + Sync>,
     /// What this node's door has counted.
     pub door: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
     /// The `worker.tasks_max` that runs are held to: replaying must end where living does.
