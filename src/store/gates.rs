@@ -249,18 +249,8 @@ impl Store {
                     .execute(&mut *connection)
                     .await?;
                 let displacing = displacing(&entrants, &places, &gates);
-                let mut displaced: Vec<Uuid> = Vec::new();
-                if !displacing.is_empty() {
-                    displaced = sqlx::query_scalar(DISPLACE)
-                        .bind(displacing)
-                        .bind(cancel)
-                        .fetch_all(&mut *connection)
-                        .await?;
-                }
-                Ok(Entered {
-                    places,
-                    displaced: displaced.into_iter().map(Id::from).collect(),
-                })
+                let displaced = displace(connection, displacing, cancel).await?;
+                Ok(Entered { places, displaced })
             })
         })
         .await
@@ -351,6 +341,23 @@ impl Store {
         })
         .await
     }
+}
+
+/// Tells runs to make room; returns those that were told.
+async fn displace(
+    connection: &mut PgConnection,
+    displacing: Vec<i64>,
+    cancel: Vec<u8>,
+) -> Result<Vec<Id>, Error> {
+    if displacing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let displaced: Vec<Uuid> = sqlx::query_scalar(DISPLACE)
+        .bind(displacing)
+        .bind(cancel)
+        .fetch_all(connection)
+        .await?;
+    Ok(displaced.into_iter().map(Id::from).collect())
 }
 
 async fn lock(
