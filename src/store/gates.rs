@@ -249,18 +249,8 @@ impl Store {
                     .execute(&mut *connection)
                     .await?;
                 let displacing = displacing(&entrants, &places, &gates);
-                let mut displaced: Vec<Uuid> = Vec::new();
-                if !displacing.is_empty() {
-                    displaced = sqlx::query_scalar(DISPLACE)
-                        .bind(displacing)
-                        .bind(cancel)
-                        .fetch_all(&mut *connection)
-                        .await?;
-                }
-                Ok(Entered {
-                    places,
-                    displaced: displaced.into_iter().map(Id::from).collect(),
-                })
+                let displaced = displace(connection, displacing, cancel).await?;
+                Ok(Entered { places, displaced })
             })
         })
         .await
@@ -440,6 +430,22 @@ fn displacing(
         .filter(|one| one.displaces && places.get(&one.run_id).copied() == Some(Place::Waits));
     let found = waiting.filter_map(|one| gates.get(&one.gate()));
     found.map(|gate| gate.id).collect()
+}
+
+async fn displace(
+    connection: &mut PgConnection,
+    gates: Vec<i64>,
+    cancel: Vec<u8>,
+) -> Result<Vec<Id>, Error> {
+    if gates.is_empty() {
+        return Ok(Vec::new());
+    }
+    let displaced: Vec<Uuid> = sqlx::query_scalar(DISPLACE)
+        .bind(gates)
+        .bind(cancel)
+        .fetch_all(connection)
+        .await?;
+    Ok(displaced.into_iter().map(Id::from).collect())
 }
 
 async fn promote(connection: &mut PgConnection, gates: &[i64]) -> Result<u64, Error> {

@@ -70,13 +70,21 @@ do:
 cases:
   - name: it hears itself
     input: { a: 1 }
-    expect: { output: '${ .[0] == [{a: 1}] }', emits: [{ type: own, source: /t/t/1.0.0, data: { a: 1 } }] }
+    expect:
+      output: '${ .[0] == [{a: 1}] }'
+      emits: [{ type: own, source: /t/t/1.0.0, data: { a: 1 } }]
 ";
     passes(tasks, cases).await;
     let case = "{ name: x, expect: { emits: [{ type: other }, {}] } }";
     let found = differs(tasks, &[], case).await.join("\n");
-    assert!(found.contains("expected \"other\"\n     was \"own\""), "{found}");
-    assert!(found.contains("expected 2 events\n     was 1: own"), "{found}");
+    assert!(
+        found.contains("expected \"other\"\n     was \"own\""),
+        "{found}"
+    );
+    assert!(
+        found.contains("expected 2 events\n     was 1: own"),
+        "{found}"
+    );
 }
 
 const PARENT: &str = "
@@ -119,8 +127,8 @@ async fn a_child_is_played_from_the_same_script() {
 async fn a_child_that_cannot_be_played_is_a_fault_that_says_so() {
     let case = |detail: &str| {
         format!(
-            "{{ name: x, input: {{ v: 1 }}, \
-             expect: {{ error: {{ type: configuration, detail: '${{ contains(\"{detail}\") }}' }} }} }}"
+            "{{ name: x, input: {{ v: 1 }}, expect: {{ error: {{ type: configuration, \
+             detail: '${{ contains(\"{detail}\") }}' }} }} }}"
         )
     };
     let found = differs(PARENT, &[], &case("is not among the definitions")).await;
@@ -140,5 +148,8 @@ async fn a_run_over_the_network_has_no_children() {
     let input = transcript::json("{}");
     let played = simulate::perform(definition, input, &stage(API), ("test", secrets)).await;
     let end = format!("{:?}", played.unwrap().end);
-    assert!(end.contains("t/c is not started: a run in memory has no sub-workflows"), "{end}");
+    assert!(
+        end.contains("t/c is not started: a run in memory has no sub-workflows"),
+        "{end}"
+    );
 }
