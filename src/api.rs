@@ -12,6 +12,7 @@ pub mod control;
 pub mod definitions;
 pub mod destinations;
 pub mod documents;
+pub mod duplicates;
 pub mod error;
 pub mod events;
 pub mod keys;
@@ -22,12 +23,14 @@ pub mod rejections;
 pub mod replays;
 pub mod routes;
 pub mod runs;
+pub mod samples;
 pub mod schedules;
 pub mod secrets;
 pub mod sources;
 pub mod starts;
 pub mod tasks;
 mod ties;
+mod why;
 pub mod workflows;
 
 use std::future::Future;
@@ -99,6 +102,8 @@ pub struct Parts {
     pub reload: Reload,
     /// Deliveries that were refused.
     pub rejected: Arc<Rejected>,
+    /// How many calls to the destination of a number this node has made in the last half minute.
+    pub recent_calls: Arc<dyn Fn(i32) -> u32 + Send + Sync>,
     /// What this node's door has counted.
     pub door: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
     /// The `worker.tasks_max` that runs are held to: replaying must end where living does.
@@ -166,11 +171,13 @@ pub fn routes() -> routes::Routes {
     let routes = schedules::routes(routes);
     let routes = events::routes(routes);
     let routes = sources::routes(routes);
+    let routes = samples::routes(routes);
     let routes = destinations::routes(routes);
     let routes = secrets::routes(routes);
     let routes = bundles::routes(routes);
     let routes = keys::routes(routes);
     let routes = rejections::routes(routes);
+    let routes = duplicates::routes(routes);
     let routes = ledger::routes(routes);
     openapi::routes(routes)
 }

@@ -17,12 +17,12 @@ use crate::event::{DedupeKey, Event};
 use crate::id::Id;
 use crate::store::NewEvent;
 use crate::store::events::{EventFilter, EventLine, StoredEvent};
-use crate::trigger;
-use crate::worker::origin::REPLAY_OF;
+use crate::trigger::{self, REPLAY_OF};
 use crate::worker::{Receipt, Unavailable};
 
 /// How many emitted events are listed where nothing is said.
 const EMITTED_DEFAULT: u16 = 1_000;
+
 #[derive(Serialize)]
 struct Accepted {
     id: Id,
@@ -49,7 +49,7 @@ struct ShownEvent<'a> {
     line: ShownLine<'a>,
     attributes: &'a std::collections::BTreeMap<String, String>,
     headers: &'a [(String, String)],
-    /// `inbox`, `ignored` or `routed`.
+    /// `inbox`, `held`, `ignored` or `routed`.
     decision: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     ignored: Option<String>,
@@ -60,6 +60,7 @@ struct ShownEvent<'a> {
 #[must_use]
 pub fn routes(routes: Routes) -> Routes {
     const SHOW: &str = "Show an event and what became of it";
+    const WHY: &str = "Show why: which secret matched, which duplicates came, what filters said";
     const BODY: &str = "Its body, byte for byte, as a download";
     const REPLAY: &str = "Append it again as a new event, linked by `replayof`";
     let plain = |summary, answers| About {
@@ -102,6 +103,7 @@ pub fn routes(routes: Routes) -> Routes {
             problems: &[400],
         })
         .add("get /events/{id}", show, plain(SHOW, &[(200, Some("Event"))]))
+        .add("get /events/{id}/why", super::why::show, plain(WHY, &[(200, Some("Any"))]))
         .add("get /events/{id}/body", body, plain(BODY, &[(200, None)]))
         .add(
             "post /events/{id}/replay",
@@ -210,7 +212,7 @@ fn structured(event: &Event) -> Option<Box<RawValue>> {
     RawValue::from_string(text).ok()
 }
 
-async fn find(state: &State, id: &str) -> Result<StoredEvent, Error> {
+pub(super) async fn find(state: &State, id: &str) -> Result<StoredEvent, Error> {
     let unknown = || Error::NotFound("there is no such event".to_owned());
     let id: Id = id.parse().map_err(|_| unknown())?;
     state.store.event(id).await?.ok_or_else(unknown)
@@ -224,11 +226,7 @@ async fn show(
     let stored = find(&state, &id).await?;
     let decision = state.store.decision(&stored).await?;
     let event = &stored.event;
-    let word = match (&decision.ignored, decision.undecided) {
-        (_, true) => "inbox",
-        (Some(_), false) => "ignored",
-        (None, false) => "routed",
-    };
+    let word = decision.word();
     let line = ShownLine {
         id: event.id,
         event_id: &event.event_id,

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::client::Remote;
 use super::output::{Output, facts, table, text};
-use super::say;
+use super::{samples, say};
 
-/// List, show and replay events.
+/// List, show, explain and replay events; send signed samples to sources.
 #[derive(Debug, Args)]
 pub struct Events {
     #[command(flatten)]
@@ -48,6 +48,8 @@ enum Command {
         /// Its id.
         event: String,
     },
+    #[command(flatten)]
+    Samples(samples::Command),
 }
 
 impl Events {
@@ -86,6 +88,7 @@ impl Events {
                 self.output
                     .print(&appended, |appended| say(&text(&appended["id"])))?;
             }
+            Command::Samples(command) => return command.run(&client).await,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -64,6 +64,7 @@ impl Stage {
         let declared = self.destinations.iter().zip(1..);
         let declared = declared.map(|(document, number)| Declared {
             number,
+            version: 1,
             document: Arc::clone(document),
         });
         // The metrics of a run in memory are nobody's.

@@ -14,7 +14,7 @@ pub struct Ledger {
     pub events: Events,
     /// Runs.
     pub runs: Runs,
-    /// Whether both sides agree: events stored = routed + inbox; runs created = completed +
+    /// Whether both sides agree: events stored = routed + inbox + held; runs created = completed +
     /// faulted + cancelled + running + waiting + pending.
     pub balanced: bool,
 }
@@ -32,6 +32,8 @@ pub struct Events {
     pub ignored: i64,
     /// Not decided yet.
     pub inbox: i64,
+    /// Kept back while their source is paused.
+    pub held: i64,
 }
 
 /// Counts of runs.
@@ -76,6 +78,7 @@ impl Store {
                     coalesce(sum(routed), 0)::bigint as routed, \
                     coalesce(sum(ignored), 0)::bigint as ignored, \
                     (select count(*) from inbox) as inbox, \
+                    (select count(*) from held) as held, \
                     coalesce(sum(runs), 0)::bigint as created, \
                     coalesce(sum(completed), 0)::bigint as completed, \
                     coalesce(sum(faulted), 0)::bigint as faulted, \
@@ -90,8 +93,8 @@ impl Store {
         .await?;
         let ended = runs.completed + runs.faulted + runs.cancelled;
         let open = runs.running + runs.waiting + runs.pending;
-        let balanced =
-            events.stored == events.routed + events.inbox && runs.created == ended + open;
+        let decided = events.routed + events.inbox + events.held;
+        let balanced = events.stored == decided && runs.created == ended + open;
         Ok(Ledger {
             events,
             runs,

@@ -17,7 +17,7 @@ use super::definitions::Active;
 use super::execute::{Executor, Slot};
 use super::lifecycle::Lifecycle;
 use super::spacing::Spacing;
-use super::{Shared, batch, origin};
+use super::{Shared, batch, origin, screen};
 use crate::event::Event;
 use crate::expression::Value;
 use crate::fault_point;
@@ -109,7 +109,11 @@ async fn route_leftovers(shared: &Shared, executor: &Executor, link: &mut Link) 
 }
 
 /// Routes one batch; tries until the database has answered.
-async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec<Appended>) {
+async fn route(shared: &Shared, executor: &Executor, link: &mut Link, mut batch: Vec<Appended>) {
+    screen::hold(shared, link, &mut batch).await;
+    if batch.is_empty() {
+        return;
+    }
     let mut decided = decide(shared, executor, &batch).await;
     let mut pause = Duration::from_millis(100);
     fault_point::pass("route");
@@ -237,6 +241,9 @@ async fn decide(shared: &Shared, executor: &Executor, batch: &[Appended]) -> Dec
                 addressed.push((id, run_id));
                 let reason = format!("run {run_id}, which it was for, is unknown or has ended");
                 ignored.push((id, reason));
+            }
+            None if let Some(reason) = shared.screens.refuses(&appended.event) => {
+                ignored.push((appended.event.id, reason));
             }
             None => {
                 let gathers = match_triggers(&active, (event, appended), &mut starts, &mut ignored);
