@@ -449,6 +449,22 @@ fn displacing(
     found.map(|gate| gate.id).collect()
 }
 
+async fn displace(
+    connection: &mut PgConnection,
+    gates: Vec<i64>,
+    cancel: Vec<u8>,
+) -> Result<Vec<Id>, Error> {
+    if gates.is_empty() {
+        return Ok(Vec::new());
+    }
+    let displaced: Vec<Uuid> = sqlx::query_scalar(DISPLACE)
+        .bind(gates)
+        .bind(cancel)
+        .fetch_all(connection)
+        .await?;
+    Ok(displaced.into_iter().map(Id::from).collect())
+}
+
 async fn promote(connection: &mut PgConnection, gates: &[i64]) -> Result<u64, Error> {
     let entered: i64 = sqlx::query_scalar(PROMOTE)
         .bind(gates)

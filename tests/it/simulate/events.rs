@@ -70,7 +70,9 @@ do:
 cases:
   - name: it hears itself
     input: { a: 1 }
-    expect: { output: '${ .[0] == [{a: 1}] }', emits: [{ type: own, source: /t/t/1.0.0, data: { a: 1 } }] }
+    expect:
+      output: '${ .[0] == [{a: 1}] }'
+      emits: [{ type: own, source: /t/t/1.0.0, data: { a: 1 } }]
 ";
     passes(tasks, cases).await;
     let case = "{ name: x, expect: { emits: [{ type: other }, {}] } }";
@@ -125,8 +127,8 @@ async fn a_child_is_played_from_the_same_script() {
 async fn a_child_that_cannot_be_played_is_a_fault_that_says_so() {
     let case = |detail: &str| {
         format!(
-            "{{ name: x, input: {{ v: 1 }}, \
-             expect: {{ error: {{ type: configuration, detail: '${{ contains(\"{detail}\") }}' }} }} }}"
+            "{{ name: x, input: {{ v: 1 }}, expect: {{ error: {{ type: configuration, \
+             detail: '${{ contains(\"{detail}\") }}' }} }} }}"
         )
     };
     let found = differs(PARENT, &[], &case("is not among the definitions")).await;
