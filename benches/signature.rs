@@ -2,10 +2,16 @@
 //!
 //! `cargo bench --bench signature`; the bar is 15 µs for one verification.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use divan::Bencher;
+use hookwright::secret::Secrets;
 use hookwright::signature::{Delivery, Keys, Scheme};
+use hookwright::webhook::{Sources, source};
 use http::{HeaderMap, Method};
+use secrecy::SecretString;
 
 const PROVIDERS: [&str; 5] = ["shopify", "github", "stripe", "slack", "standard-webhooks"];
 
@@ -64,6 +70,26 @@ fn verify(bencher: Bencher<'_, '_>, name: &str) {
 fn verify_and_read_facts(bencher: Bencher<'_, '_>, name: &str) {
     with_delivery(name, 1, |scheme, delivery, keys| {
         bencher.bench_local(|| assert!(scheme.receive(delivery, keys).is_ok()));
+    });
+}
+
+/// The whole decision of the door, among so many sources.
+#[divan::bench(args = [10, 10_000])]
+fn admit_among_sources(bencher: Bencher<'_, '_>, count: usize) {
+    let secret = SecretString::from("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+    let secrets = Secrets::new(HashMap::from([("s".to_owned(), secret)]));
+    let sources = Sources::new(Arc::new(secrets));
+    let source = |number: usize| {
+        let text = format!("{{source: s{number}, provider: github, secret: {{secret: s}}}}");
+        source::parse(&text).expect("a source")
+    };
+    sources.replace((0..count).map(source).collect());
+    let name = format!("s{}", count / 2);
+    with_delivery("github", 1, |_, delivery, _| {
+        bencher.bench_local(|| {
+            let source = sources.get(&name).expect("the source");
+            assert!(source.admit(delivery, &Vec::new()).is_ok());
+        });
     });
 }
 
