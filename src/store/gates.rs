@@ -343,23 +343,6 @@ impl Store {
     }
 }
 
-/// Tells runs to make room; returns those that were told.
-async fn displace(
-    connection: &mut PgConnection,
-    displacing: Vec<i64>,
-    cancel: Vec<u8>,
-) -> Result<Vec<Id>, Error> {
-    if displacing.is_empty() {
-        return Ok(Vec::new());
-    }
-    let displaced: Vec<Uuid> = sqlx::query_scalar(DISPLACE)
-        .bind(displacing)
-        .bind(cancel)
-        .fetch_all(connection)
-        .await?;
-    Ok(displaced.into_iter().map(Id::from).collect())
-}
-
 async fn lock(
     connection: &mut PgConnection,
     entrants: &[Entrant],
