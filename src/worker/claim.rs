@@ -72,11 +72,14 @@ async fn claim(
     let mut wanted = Vec::new();
     let mut oldest = Duration::ZERO;
     for queue in link.ready_queues().await? {
-        oldest = oldest.max(queue.oldest_age);
         let room = match queue.destination_id {
             0 => slots.len(),
             id => shared.destinations.room(id).min(slots.len()),
         };
+        // What waits for a destination that takes no calls is not kept waiting by us.
+        if room > 0 || !shared.destinations.is_troubled() {
+            oldest = oldest.max(queue.oldest_age);
+        }
         if room > 0 {
             wanted.push((
                 queue.destination_id,
