@@ -36,6 +36,7 @@ pub mod deployments;
 pub mod destinations;
 pub mod events;
 pub mod gates;
+pub mod held;
 pub mod ledger;
 pub mod rates;
 pub mod rejections;

@@ -118,18 +118,11 @@ impl<'a> Shown<'a> {
 #[must_use]
 pub fn routes(routes: Routes) -> Routes {
     const ONE: &str = "Definition";
-    let about = |summary, answers, problems| About {
-        summary,
-        query: &[],
-        request: None,
-        answers,
-        problems,
-    };
     routes
         .add(
             "get /destinations",
             list,
-            about(
+            About::plain(
                 "List destinations by name",
                 &[(200, Some("[Definition]"))],
                 &[400],
@@ -138,7 +131,7 @@ pub fn routes(routes: Routes) -> Routes {
         .add(
             "get /destinations/{name}",
             show,
-            about(
+            About::plain(
                 "Show a destination with its text, and how it is",
                 &[(200, Some("Destination"))],
                 &[404],
@@ -158,7 +151,7 @@ pub fn routes(routes: Routes) -> Routes {
         .add(
             "delete /destinations/{name}",
             remove,
-            about(
+            About::plain(
                 "Forget a destination; calls to it then go without a policy",
                 &[(204, None)],
                 &[404],

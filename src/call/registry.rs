@@ -159,6 +159,16 @@ impl Destination {
         Err(TOKEN_WAIT)
     }
 
+    /// How many more runs may be taken on for it, where so many may wait for a place in memory.
+    fn room(&self, waiting_max: usize) -> usize {
+        let waiting = self.gate.waiting();
+        if self.admission.is_clear() {
+            return waiting_max.saturating_sub(waiting);
+        }
+        let free = self.gate.free().saturating_sub(waiting);
+        self.admission.room(free, self.gate.limit())
+    }
+
     /// A call has been sent back to wait.
     pub fn sent_back(&self) {
         self.series.sent_back();
@@ -307,20 +317,16 @@ impl Destinations {
         Ok(())
     }
 
-    /// How many more runs may be taken on for the destination of this number: its free places
-    /// less those who wait for one already.
+    /// How many more runs may be taken on for the destination of this number, where so many may
+    /// wait for a place in memory. Counting free places instead would leave parked runs behind
+    /// for as long as newer ones keep coming.
     #[must_use]
-    pub fn room(&self, number: i32) -> usize {
+    pub fn room(&self, number: i32, waiting_max: usize) -> usize {
         let table = self.table.load();
         let mut destinations = table.by_name.values();
         let destination = destinations.find(|destination| destination.id() == number);
         // A destination that is gone holds nobody up: its runs find out when they call it.
-        destination.map_or(usize::MAX, |destination| {
-            let free = destination.gate.free();
-            let free = free.saturating_sub(destination.gate.waiting());
-            let places = destination.gate.limit();
-            destination.admission.room(free, places)
-        })
+        destination.map_or(usize::MAX, |destination| destination.room(waiting_max))
     }
 
     /// Those declared now.

@@ -16,6 +16,8 @@ use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower::ServiceExt;
 
+use crate::webhook::Peer;
+
 /// How often the clock of a head is looked at.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
 
@@ -63,11 +65,13 @@ impl Pace {
         }
     }
 
-    /// The router as hyper's service, noting when requests come and go.
-    pub fn service(self: &Arc<Self>, router: Router) -> Service {
+    /// The router as hyper's service, noting when requests come and go; each has its peer among
+    /// its extensions.
+    pub fn service(self: &Arc<Self>, router: Router, peer: Peer) -> Service {
         Service {
             pace: Arc::clone(self),
             router,
+            peer,
         }
     }
 }
@@ -76,6 +80,7 @@ impl Pace {
 pub struct Service {
     pace: Arc<Pace>,
     router: Router,
+    peer: Peer,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Service {
@@ -83,7 +88,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     type Error = std::convert::Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let pace = Arc::clone(&self.pace);
         let router = self.router.clone();
         let after = if request.version() == Version::HTTP_2 {
@@ -92,6 +97,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             IDLE
         };
         pace.state.store(BUSY, Ordering::Release);
+        request.extensions_mut().insert(self.peer);
         Box::pin(async move {
             let response = router.oneshot(request.map(Body::new)).await;
             pace.state.store(after, Ordering::Release);

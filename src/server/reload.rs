@@ -64,6 +64,8 @@ pub async fn all(world: &World) -> Result<(), store::Error> {
             Err(_) => tracing::error!(source.name = row.name, "a stored source cannot be read"),
         }
     }
+    let screens = sources.iter().filter_map(webhook::Source::screen);
+    world.screens.replace(screens.collect());
     world.sources.replace(sources);
     world.definitions.reload().await
 }

@@ -102,7 +102,15 @@ fn rejected(database: &Database, keyring: &Arc<Keyring>, appender: &Appender) ->
         documents: Arc::new(Documents::new(Arc::new(destinations.unwrap()))),
         appender: appender.clone(),
     };
-    Rejected::start(parts, rejected::Queue::new(&registry).unwrap())
+    let limits = rejected::Limits {
+        per_minute_max: 10,
+        bounds: hookwright::store::rejections::Bounds {
+            days: 1,
+            count: 100,
+            bytes: 1_000_000,
+        },
+    };
+    Rejected::start(parts, rejected::Queue::new(&registry, limits).unwrap())
 }
 
 /// An API that is not served yet.
