@@ -7,6 +7,7 @@
 pub mod access;
 pub mod bodies;
 mod bundles;
+mod changes;
 pub mod cloudevents;
 pub mod control;
 pub mod definitions;
@@ -173,6 +174,7 @@ pub fn routes() -> routes::Routes {
     let routes = sources::routes(routes);
     let routes = samples::routes(routes);
     let routes = destinations::routes(routes);
+    let routes = changes::routes(routes);
     let routes = secrets::routes(routes);
     let routes = bundles::routes(routes);
     let routes = keys::routes(routes);

@@ -6,6 +6,7 @@
 //! journal.
 
 mod admission;
+pub mod announced;
 mod api_document;
 mod budget;
 pub mod circuit;
@@ -17,6 +18,7 @@ mod failure;
 mod fetch;
 pub mod limit;
 pub mod metrics;
+mod noted;
 mod perform;
 mod permit;
 mod ramp;
@@ -27,6 +29,7 @@ mod request;
 mod response;
 pub mod retry;
 mod token;
+mod unwell;
 
 use std::time::Duration;
 

@@ -29,6 +29,7 @@ pub mod plans;
 
 pub mod api_keys;
 pub mod batches;
+pub mod changes;
 pub mod checkpoints;
 pub mod conditions;
 pub mod deployments;

@@ -5,6 +5,7 @@
 
 pub mod append;
 pub mod batch;
+pub mod changes;
 pub mod checkpoint;
 pub mod claim;
 pub mod command;
@@ -412,6 +413,11 @@ impl Worker {
         self.keep(tokio::spawn(rates::run(
             Arc::clone(shared),
             store.link("rates"),
+        )));
+        self.keep(tokio::spawn(changes::run(
+            Arc::clone(shared),
+            store.link("changes"),
+            self.appender.clone(),
         )));
         self.keep(tokio::spawn(conditions::hear(
             Arc::clone(shared),

@@ -23,6 +23,9 @@ use crate::id::Id;
 /// How long before its end a hold is watched closely.
 const SOON: Duration = Duration::from_secs(1);
 
+/// How long calls are sent away for while another one finds out whether a destination is up.
+const PROBED_MIN: Duration = Duration::from_secs(1);
+
 /// The shortest time a call is sent away for.
 const AWAY_MIN: Duration = Duration::from_millis(1);
 
@@ -56,6 +59,8 @@ pub enum News {
         /// Whether of all nodes, rather than of this one.
         shared: bool,
     },
+    /// Its document says that it never counts as down.
+    Off,
     /// Its document has changed: it may be another one now.
     Changed,
 }
@@ -133,6 +138,7 @@ impl Admission {
                 held_until: None,
                 ramp: None,
                 budget: Budget::new(now),
+                unwell: None,
                 news: Vec::new(),
             }),
             shut: Notify::new(),
@@ -145,8 +151,9 @@ impl Admission {
     /// down is tried at once.
     pub(super) fn renew(&self, terms: Option<Terms>, changed: bool) {
         let mut inner = self.lock();
-        if terms.as_ref().is_none_or(|terms| terms.circuit.is_none()) {
-            inner.down = None;
+        if terms.as_ref().is_none_or(|terms| terms.circuit.is_none()) && inner.down.is_some() {
+            inner.up(Instant::now());
+            inner.tell(News::Off);
         }
         let limit = terms.as_ref().and_then(|terms| terms.limit.clone());
         if limit.is_none() {
@@ -160,26 +167,31 @@ impl Admission {
         self.note(&inner);
     }
 
+    /// Whether nothing is known that could keep a call from beginning.
+    pub(super) fn is_clear(&self) -> bool {
+        self.clear.load(Ordering::Relaxed)
+    }
+
     /// Whether a call may begin now, or after which time to ask again. Takes nothing.
-    pub(super) fn check(&self, places: usize) -> Result<(), Duration> {
+    pub(super) fn check(&self, places: usize, again: bool) -> Result<(), Duration> {
         if self.clear.load(Ordering::Relaxed) {
             return Ok(());
         }
         let now = Instant::now();
         let mut inner = self.lock();
-        let result = inner.check(now, places);
+        let result = inner.check(now, places, again);
         self.note(&inner);
         result
     }
 
     /// How a call begins that has a place, or after which time to ask again.
-    pub(super) fn enter(&self, places: usize) -> Result<Entry, Away> {
+    pub(super) fn enter(&self, places: usize, again: bool) -> Result<Entry, Away> {
         if self.clear.load(Ordering::Relaxed) {
             return Ok(Entry::Plain);
         }
         let now = Instant::now();
         let mut inner = self.lock();
-        let result = inner.enter(now, places);
+        let result = inner.enter(now, places, again);
         self.note(&inner);
         if matches!(result, Err(Away::Soon)) {
             self.common.asks.notify_one();
@@ -270,6 +282,13 @@ impl Admission {
         let left = inner.record((sign, cause), (call, entry), now);
         self.note(&inner);
         left
+    }
+
+    /// A call has failed, in whatever way: where most do, there are few second attempts.
+    pub(super) fn failed(&self) {
+        let mut inner = self.lock();
+        inner.failed(Instant::now());
+        self.note(&inner);
     }
 
     /// The destination has asked to be left alone.
@@ -363,7 +382,7 @@ impl Admission {
     }
 
     fn note(&self, inner: &Inner) {
-        let limited = inner.ramp.is_some() || inner.budget.is_limited();
+        let limited = inner.ramp.is_some() || inner.budget.is_limited() || inner.unwell.is_some();
         let clear = inner.down.is_none() && inner.held_until.is_none() && !limited;
         let before = self.clear.swap(clear, Ordering::Relaxed);
         if before && !clear {

@@ -70,6 +70,7 @@ struct Slot {
     /// Which slot since the beginning.
     tick: u64,
     calls: u32,
+    failures: u32,
     signs: Signs,
 }
 
@@ -132,6 +133,25 @@ impl Window {
         self.streak.add(another, unreachable);
         let in_a_row = self.streak.count >= policy.failures && self.streak.are_of_destination();
         in_a_row || self.mostly_down(tick)
+    }
+
+    /// The call that was recorded last has failed, in whatever way.
+    pub(super) fn failed(&mut self, now: Instant) {
+        let tick = self.tick(now);
+        let slot = &mut self.slots[(tick % SLOTS as u64) as usize];
+        if slot.tick == tick {
+            slot.failures = slot.failures.saturating_add(1);
+        }
+    }
+
+    /// Whether more than half of enough calls have failed.
+    pub(super) fn is_unwell(&self, now: Instant) -> bool {
+        let (mut calls, mut failures) = (0_u32, 0_u32);
+        for slot in self.recent(self.tick(now)) {
+            calls = calls.saturating_add(slot.calls);
+            failures = failures.saturating_add(slot.failures);
+        }
+        calls >= CALLS_MIN && failures.saturating_mul(2) > calls
     }
 
     /// Calls a second, in the slot of most calls.

@@ -8,6 +8,8 @@ mod limits;
 mod oauth2;
 mod outages;
 mod retries;
+mod signing;
+mod tls;
 
 use std::time::Duration;
 
@@ -21,6 +23,8 @@ use crate::workflow::document::{Fault, Faults, Object, Place, read};
 
 pub use authentication::{Authentication, Carrier, Username};
 pub use oauth2::OAuth2;
+pub use signing::{Hash, Hmac, Part, Signing};
+pub use tls::Tls;
 
 /// Characters of a destination's name at most (an RFC 1123 label).
 pub const NAME_CHARS_MAX: usize = 63;
@@ -57,12 +61,16 @@ pub struct Document {
     pub base_url: Url,
     /// `authentication`.
     pub authentication: Option<Authentication>,
+    /// `tls`: other authorities, and a certificate to show.
+    pub tls: Option<Tls>,
     /// `headers`: sent with every call unless the workflow gives its own.
     pub headers: HeaderMap,
     /// `timeout`: the whole call, from start to the end of the answer.
     pub timeout: Option<Duration>,
     /// `retry`.
     pub retry: retry::Policy,
+    /// `expect`: the statuses that are no failure; 2xx where it is left out.
+    pub expect: Option<Vec<std::ops::RangeInclusive<u16>>>,
     /// `concurrency`: calls in flight on this node.
     pub concurrency: Option<usize>,
     /// `circuitBreaker`: when it counts as down; `None` where that is `off`.
@@ -99,6 +107,7 @@ fn document(place: &Place<'_>) -> Option<Document> {
     let authentication = object
         .optional("authentication")
         .and_then(|at| authentication::read(&at));
+    let tls = object.optional("tls").and_then(|at| tls::read(&at));
     let headers = object
         .optional("headers")
         .and_then(|at| headers(&at))
@@ -108,6 +117,8 @@ fn document(place: &Place<'_>) -> Option<Document> {
         .and_then(|at| retries::read(&at))
         .unwrap_or_default();
     let timeout = shortest(positive(&object, "timeout"), attempt_duration);
+    let expect = object.optional("expect");
+    let expect = expect.and_then(|at| retries::statuses(&at, 200));
     let concurrency = object
         .optional("concurrency")
         .and_then(|at| at.integer(1, CONCURRENCY_MAX))
@@ -130,9 +141,11 @@ fn document(place: &Place<'_>) -> Option<Document> {
         name: name?,
         base_url: base_url?,
         authentication,
+        tls,
         headers,
         timeout,
         retry,
+        expect,
         concurrency,
         circuit_breaker,
         rate_limit,

@@ -9,12 +9,12 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-use super::admission::Entry;
-use super::circuit::Sign;
+use super::announced::{Announced, announced};
 use super::egress;
 use super::failure::Failure;
 use super::limit::used_up;
 use super::metrics::Ending;
+use super::noted::leaves_unknown;
 use super::registry::{Destination, Destinations};
 use super::request::{Material, Prepared, prepare};
 use super::response::{self, Unread, is_redirect};
@@ -22,7 +22,6 @@ use super::retry::{Situation, between, retry_after};
 use super::token::{Denial, Tokens};
 use super::{Identity, Performed, Permit};
 use crate::expression::Value;
-use crate::id::Id;
 use crate::run::{Action, Attempt, Effect, Outcome, Request, TokenRequest};
 use crate::workflow::definition::HttpOutput;
 
@@ -32,9 +31,6 @@ const REDIRECTS_MAX: usize = 10;
 /// How long after a deadline of the workflow a call ends by itself. The run interrupts its calls
 /// at the deadline; this ends only what it could not, and never races with it.
 const DEADLINE_GRACE: Duration = Duration::from_millis(200);
-
-/// After how long a call comes back whose destination went down: to wait with the others.
-const BACK_MAX: Duration = Duration::from_secs(1);
 
 /// The time a call has.
 #[derive(Clone, Copy)]
@@ -93,17 +89,27 @@ impl Destinations {
         let limit = Limit::new(effect, destination, started_at);
         let in_flight = destination.series.in_flight();
         let mut url = String::new();
-        let result = match self.prepared(request, destination, &identity) {
+        let result = match self.prepared(request, destination, (&identity, started_at)) {
             Ok(prepared) => {
                 url = plain(&prepared.url);
-                let carrier = &mut Network { limit };
-                Box::pin(self.send(request, prepared, destination, carrier)).await
+                let announced = Vec::new();
+                let carrier = &mut Network { limit, announced };
+                let sent = Box::pin(self.send(request, prepared, destination, carrier)).await;
+                if !carrier.announced.is_empty() {
+                    let all = std::mem::take(&mut carrier.announced);
+                    self.announce(all, (effect, identity.run_id), destination);
+                }
+                sent
             }
             Err(failure) => Err(failure),
         };
         drop(in_flight);
         self.judge(
-            self.noted(result, destination, (identity.idempotency_key, permit)),
+            self.noted(
+                result,
+                (request, destination),
+                (identity.idempotency_key, permit),
+            ),
             Attempted {
                 effect,
                 destination,
@@ -115,40 +121,6 @@ impl Destinations {
                 url,
             },
         )
-    }
-
-    /// Has the destination's other calls know what came of this one. Where it is down, this one
-    /// comes back when it may be up again, which then counts for no attempt.
-    fn noted<T>(
-        &self,
-        mut result: Result<T, Failure>,
-        destination: &Destination,
-        (call, permit): (Id, &Permit),
-    ) -> Result<T, Failure> {
-        let (admission, whose) = (&destination.admission, (call, permit.entry()));
-        let Err(failure) = &mut result else {
-            admission.record((Sign::Up, ""), whose);
-            if permit.entry() == Entry::Probe {
-                self.news.notify_one();
-            }
-            return result;
-        };
-        let redactor = self.secrets.redactor();
-        let cause = redactor.redact(&failure.cause);
-        let left = admission.record((failure.sign, &cause), whose);
-        let limited = matches!(failure.status, Some(429 | 503));
-        if let Some(asked) = failure.retry_after.filter(|_| limited) {
-            admission.hold(asked);
-        }
-        if failure.status == Some(429) && failure.retry_after.is_none() {
-            admission.slow();
-        }
-        let back = left.map(|left| left.min(BACK_MAX));
-        failure.retry_after = failure.retry_after.max(back);
-        if admission.has_news() {
-            self.news.notify_one();
-        }
-        result
     }
 
     /// What came of an attempt: the end of it, or another one under the destination's policy.
@@ -201,13 +173,14 @@ impl Destinations {
         &self,
         request: &Request,
         destination: &Destination,
-        identity: &Identity,
+        (identity, now): (&Identity, Timestamp),
     ) -> Result<Prepared, Failure> {
         let material = Material {
             destination,
             identity,
             secrets: &self.secrets,
             config: &self.config,
+            now,
         };
         prepare(request, &material)
     }
@@ -231,6 +204,9 @@ impl Destinations {
             let secretive = destination.document.is_none() && self.is_inner(&prepared);
             let carried = carrier.carry(&client, request, &mut prepared, secretive);
             let response = carried.await?;
+            if at_home {
+                carrier.announced(announced(response.headers()));
+            }
             if at_home && let Some(pause) = used_up(response.headers(), carrier.now()) {
                 destination.admission.used_up(pause);
                 self.news.notify_one();
@@ -250,6 +226,8 @@ impl Destinations {
             };
             let Some(location) = location else {
                 let by = (carrier.limit(), carrier.now());
+                let accepted = destination.accepts(response.status());
+                let response = (response, accepted);
                 return self.conclude(request, response, &prepared, by).await;
             };
             let location = location.to_str().map_err(|_| {
@@ -272,13 +250,13 @@ impl Destinations {
     async fn conclude(
         &self,
         request: &Request,
-        response: reqwest::Response,
+        (response, accepted): (reqwest::Response, bool),
         sent: &Prepared,
         (limit, now): (Limit, Timestamp),
     ) -> Result<(StatusCode, Value), Failure> {
         let status = response.status();
         let followed_out = request.redirect && status.is_redirection();
-        if !status.is_success() && !followed_out {
+        if !accepted && !followed_out {
             let asked = response.headers().get(RETRY_AFTER).cloned();
             let detail = response::detail(response, limit.deadline).await;
             let mut failure = Failure::answered(status, detail);
@@ -382,6 +360,9 @@ pub(super) trait Carrier: Send {
         rejected: Option<i32>,
     ) -> impl Future<Output = Result<(SecretString, i32), Failure>> + Send;
 
+    /// What the destination has announced about itself.
+    fn announced(&mut self, _all: Vec<Announced>) {}
+
     /// The time there is for all of it.
     fn limit(&self) -> Limit;
 
@@ -392,6 +373,7 @@ pub(super) trait Carrier: Send {
 /// The network.
 struct Network {
     limit: Limit,
+    announced: Vec<Announced>,
 }
 
 impl Carrier for Network {
@@ -424,6 +406,10 @@ impl Carrier for Network {
         Ok((token.access, token.version))
     }
 
+    fn announced(&mut self, all: Vec<Announced>) {
+        self.announced.extend(all);
+    }
+
     fn limit(&self) -> Limit {
         self.limit
     }
@@ -443,7 +429,9 @@ fn next(made: &Attempted<'_>, failure: &Failure) -> Option<Duration> {
     }
     let policy = &document.retry;
     let passing = match failure.ending {
-        Ending::Timeout | Ending::Connect => true,
+        Ending::Timeout | Ending::Connect => {
+            policy.errors.covers(failure) && !leaves_unknown(failure, request, document)
+        }
         Ending::ClientError | Ending::ServerError | Ending::RateLimited => {
             failure.status.is_some_and(|status| policy.covers(status))
         }

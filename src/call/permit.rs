@@ -97,6 +97,11 @@ impl Gate {
         self.waiting.load(Ordering::Acquire)
     }
 
+    /// How many places are free.
+    pub(super) fn free(&self) -> usize {
+        self.places.available_permits()
+    }
+
     fn permit(self: &Arc<Self>, place: Option<OwnedSemaphorePermit>) -> Permit {
         Permit {
             gate: Arc::clone(self),

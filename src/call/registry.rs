@@ -11,17 +11,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Notify;
 use url::Url;
 
 use super::admission::{Admission, Away, Common, Entry, Terms};
+use super::announced::Changes;
+use super::document::Tls;
 use super::egress::{self, Guard, Reach, Refusal};
 use super::metrics::{Metrics, Series};
 use super::permit::{Gate, Permit};
 use super::token::{Sharing, Tokens};
 use super::{Config, Document, Error};
 use crate::run::{Action, Effect};
-use crate::secret::Secrets;
+use crate::secret::{Reference, Secrets};
 
 use origins::Origins;
 
@@ -97,6 +100,11 @@ impl Destination {
         &self.name
     }
 
+    /// Its host; empty where it has none.
+    pub(super) fn host(&self) -> &str {
+        self.origin.as_ref().map_or("", |origin| &origin.host)
+    }
+
     /// How many calls wait for a place.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -109,34 +117,37 @@ impl Destination {
         self.gate.try_acquire()
     }
 
-    /// Whether a call may begin now; else after which time to ask again.
+    /// Whether this attempt at a call may begin now; else after which time to ask again.
     ///
     /// # Errors
     /// That time, where the destination is down or asked to be left alone.
-    pub fn check(&self) -> Result<(), Duration> {
-        self.admission.check(self.gate.limit())
+    pub fn check(&self, attempt: u32) -> Result<(), Duration> {
+        self.admission.check(self.gate.limit(), attempt > 1)
     }
 
-    /// A place for one call that begins now, as soon as there is one.
+    /// A place for one attempt at a call that begins now, as soon as there is one.
     ///
     /// # Errors
     /// After which time to ask again, where the destination is down or asked to be left alone,
     /// also if it is so only when there is a place.
-    pub async fn enter(self: &Arc<Self>) -> Result<Permit, Duration> {
+    pub async fn enter(self: &Arc<Self>, attempt: u32) -> Result<Permit, Duration> {
         let permit = match self.gate.try_acquire() {
             Some(permit) => permit,
             None => tokio::select! {
                 permit = self.gate.acquire() => permit,
                 () = self.admission.shut() => {
-                    self.check()?;
+                    self.check(attempt)?;
                     self.gate.acquire().await
                 }
             },
         };
+        if self.admission.is_clear() {
+            return Ok(permit);
+        }
         for _ in 0..ASKS_MAX {
             let mut granted = std::pin::pin!(self.admission.granted());
             granted.as_mut().enable();
-            match self.admission.enter(self.gate.limit()) {
+            match self.admission.enter(self.gate.limit(), attempt > 1) {
                 Ok(Entry::Plain) => return Ok(permit),
                 Ok(Entry::Probe) => return Ok(permit.probing(&self.admission)),
                 Err(Away::Later(pause)) => return Err(pause),
@@ -146,6 +157,16 @@ impl Destination {
             }
         }
         Err(TOKEN_WAIT)
+    }
+
+    /// How many more runs may be taken on for it, where so many may wait for a place in memory.
+    fn room(&self, waiting_max: usize) -> usize {
+        let waiting = self.gate.waiting();
+        if self.admission.is_clear() {
+            return waiting_max.saturating_sub(waiting);
+        }
+        let free = self.gate.free().saturating_sub(waiting);
+        self.admission.room(free, self.gate.limit())
     }
 
     /// A call has been sent back to wait.
@@ -162,6 +183,15 @@ impl Destination {
     #[must_use]
     pub fn concurrency(&self) -> usize {
         self.gate.limit()
+    }
+
+    /// Whether an answer with this status is no failure.
+    pub(super) fn accepts(&self, status: http::StatusCode) -> bool {
+        let document = self.document.as_ref();
+        match document.and_then(|document| document.expect.as_ref()) {
+            Some(ranges) => ranges.iter().any(|range| range.contains(&status.as_u16())),
+            None => status.is_success(),
+        }
     }
 
     /// Whether the URL lies under the base URL, on a boundary of path segments.
@@ -196,6 +226,7 @@ pub struct Destinations {
     agreeing: bool,
     pub(super) news: Notify,
     pub(super) common: Arc<Common>,
+    pub(super) changes: Changes,
     metrics: Metrics,
 }
 
@@ -246,6 +277,7 @@ impl Destinations {
             agreeing: false,
             news: Notify::new(),
             common: Arc::default(),
+            changes: Changes::default(),
             metrics,
         };
         destinations.reload(declared)?;
@@ -294,11 +326,7 @@ impl Destinations {
         let mut destinations = table.by_name.values();
         let destination = destinations.find(|destination| destination.id() == number);
         // A destination that is gone holds nobody up: its runs find out when they call it.
-        destination.map_or(usize::MAX, |destination| {
-            let waiting = waiting_max.saturating_sub(destination.gate.waiting());
-            let places = destination.gate.limit();
-            destination.admission.room(waiting, places)
-        })
+        destination.map_or(usize::MAX, |destination| destination.room(waiting_max))
     }
 
     /// Those declared now.
@@ -379,7 +407,10 @@ impl Destinations {
         let changed = before.is_some_and(|before| before.version != version);
         admission.renew(terms, changed);
         let client = match self.guard.admit(&document.base_url, &document.allow) {
-            Ok(reach) => Ok(self.guard.client(&reach).map_err(Error::Client)?),
+            Ok(reach) => match &document.tls {
+                None => Ok(self.guard.client(&reach).map_err(Error::Client)?),
+                Some(tls) => self.own_client(&reach, tls),
+            },
             Err(refusal) => Err(refusal),
         };
         let timeout = document
@@ -397,6 +428,30 @@ impl Destinations {
             gate,
             document: Some(document),
         })
+    }
+
+    /// The client with TLS of a destination's own.
+    fn own_client(&self, reach: &Reach, tls: &Tls) -> Result<reqwest::Client, Refusal> {
+        const MISSING: Refusal =
+            Refusal::Invalid("a certificate or key that `tls` names is missing");
+        let get = |it: &Reference| self.secrets.resolve(it).ok_or(MISSING);
+        let ca = tls.ca.as_ref().map(get).transpose()?;
+        let identity = match &tls.identity {
+            Some((certificate, key)) => Some((get(certificate)?, get(key)?)),
+            None => None,
+        };
+        let text = |secret: &SecretString| secret.expose_secret().as_bytes().to_vec();
+        let ca = ca.as_ref().map(text);
+        let identity = identity
+            .as_ref()
+            .map(|(chain, key)| (text(chain), text(key)));
+        let pem = egress::tls::Pem {
+            ca: ca.as_deref(),
+            identity: identity
+                .as_ref()
+                .map(|(chain, key)| (chain.as_slice(), key.as_slice())),
+        };
+        self.guard.client_with(reach, pem)
     }
 
     fn undeclared(&self, url: &Url, origin: Origin) -> Destination {

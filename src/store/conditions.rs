@@ -47,6 +47,16 @@ with changed as (
 )
 select pg_notify('hookwright_conditions', '') from changed";
 
+/// It does not count as down any more, whatever a call would say.
+const OFF: &str = "
+with changed as (
+  update conditions set changes = changes + 1, since = now(), probes = 0, retry_at = null,
+    probe_session = null, probe_until = null
+  where destination_id = $1 and changes % 2 = 1
+  returning 1
+)
+select pg_notify('hookwright_conditions', '') from changed";
+
 const HELD: &str = "
 with changed as (
   insert into conditions as c (destination_id, held_until)
@@ -227,6 +237,15 @@ impl Link {
     pub async fn destination_up(&mut self, destination: i32, session: i64) -> Result<(), Error> {
         let query = sqlx::query(UP).bind(destination).bind(session);
         self.rows(query).await?;
+        Ok(())
+    }
+
+    /// A destination does not count as down any more, by its document.
+    ///
+    /// # Errors
+    /// As [`Link::destination_down`].
+    pub async fn destination_off(&mut self, destination: i32) -> Result<(), Error> {
+        self.rows(sqlx::query(OFF).bind(destination)).await?;
         Ok(())
     }
 

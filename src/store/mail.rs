@@ -233,7 +233,7 @@ impl Link {
 }
 
 /// A run that was put aside for a busy destination is claimed without its place there: it may be
-/// told to end. Reads the whole queue, which a person's word is worth.
+/// told to end. The index of what waits for destinations finds it.
 const CALL_BACK: &str = "
 update ready set destination_id = 0, run_at = now()
 where run_id = any ($1::uuid[]) and destination_id <> 0";

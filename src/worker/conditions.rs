@@ -122,6 +122,7 @@ async fn tell(
         News::Up => link.destination_up(destination, session).await,
         News::Held(pause) => link.destination_held(destination, *pause).await,
         News::Slowed { rate, shared } => link.destination_slowed(destination, *rate, *shared).await,
+        News::Off => link.destination_off(destination).await,
         News::Changed => link.destination_changed(destination).await,
     }
 }

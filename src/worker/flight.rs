@@ -41,7 +41,8 @@ enum Grounded {
 /// A destination that takes no calls now.
 #[derive(Clone, Copy, Debug)]
 pub struct Barred {
-    destination_id: i32,
+    /// Its queue; none where only second attempts have to wait.
+    destination_id: Option<i32>,
     /// When to ask again.
     pub until: Timestamp,
 }
@@ -50,16 +51,13 @@ impl Barred {
     /// Where a run waits that can do nothing else until then, at the latest until `wake_at`.
     #[must_use]
     pub fn next(self, wake_at: Option<Timestamp>, now: Timestamp) -> Next {
-        match wake_at {
-            None => Next::Ready {
-                destination_id: self.destination_id,
-            },
-            Some(at) => {
-                let soon = now.saturating_add(AWAY_MIN).unwrap_or(now);
-                Next::Wait {
-                    due_at: at.min(self.until.max(soon)),
-                }
-            }
+        if let (None, Some(destination_id)) = (wake_at, self.destination_id) {
+            return Next::Ready { destination_id };
+        }
+        let soon = now.saturating_add(AWAY_MIN).unwrap_or(now);
+        let until = self.until.max(soon);
+        Next::Wait {
+            due_at: wake_at.map_or(until, |at| at.min(until)),
         }
     }
 }
@@ -147,7 +145,7 @@ impl<'a> Flight<'a> {
         }
         admitted.retain(|effect| {
             let destination = self.shared.destinations.of(effect);
-            let Err(pause) = destination.check() else {
+            let Err(pause) = destination.check(effect.attempt) else {
                 return true;
             };
             destination.sent_back();
@@ -158,7 +156,7 @@ impl<'a> Flight<'a> {
                 .unwrap_or(Timestamp::MAX);
             if barred.is_none_or(|other| until < other.until) {
                 barred = Some(Barred {
-                    destination_id: destination.id(),
+                    destination_id: destination.check(1).is_err().then(|| destination.id()),
                     until,
                 });
             }
@@ -198,7 +196,7 @@ impl<'a> Flight<'a> {
         let taken = Arc::clone(&place);
         let performing: Performing = Box::pin(async move {
             let destination = shared.destinations.of(&effect);
-            let Ok(permit) = destination.enter().await else {
+            let Ok(permit) = destination.enter(effect.attempt).await else {
                 return Err(Grounded::SentBack(effect.key));
             };
             let permit = taken.get_or_init(|| permit);

@@ -10,5 +10,6 @@ mod matching;
 mod redirects;
 mod requests;
 mod retries;
+mod signing;
 mod sink;
 mod world;

@@ -8,7 +8,8 @@ use super::super::budget::{Budget, Wait};
 use super::super::circuit::{Sign, Window};
 use super::super::limit::Slowed;
 use super::super::ramp::Ramp;
-use super::{AWAY_MIN, Away, Entry, Known, News, Terms};
+use super::super::unwell::Unwell;
+use super::{AWAY_MIN, Away, Entry, Known, News, PROBED_MIN, Terms};
 use crate::id::Id;
 
 /// News that is kept until it is told; what follows from it is kept in any case.
@@ -23,6 +24,7 @@ pub(super) struct Inner {
     pub(super) held_until: Option<Instant>,
     pub(super) ramp: Option<Ramp>,
     pub(super) budget: Budget,
+    pub(super) unwell: Option<Unwell>,
     pub(super) news: Vec<News>,
 }
 
@@ -56,6 +58,9 @@ impl Inner {
             self.ramp = None;
         }
         self.budget.pass(now);
+        if self.unwell.is_some() && !self.window.is_unwell(now) {
+            self.unwell = None;
+        }
         if let Some(down) = &mut self.down
             && let Probe::Free(until) | Probe::Taken(until) = down.probe
             && until <= now
@@ -72,10 +77,10 @@ impl Inner {
         }
         if let Some(down) = &mut self.down {
             down.asked = true;
-            let left = down.retry_at.saturating_duration_since(now).max(AWAY_MIN);
+            let left = down.retry_at.saturating_duration_since(now);
             return match down.probe {
                 Probe::Free(_) => Ok(1),
-                Probe::Away | Probe::Taken(_) => Err(left),
+                Probe::Away | Probe::Taken(_) => Err(left.max(PROBED_MIN)),
             };
         }
         match &mut self.ramp {
@@ -87,8 +92,20 @@ impl Inner {
         }
     }
 
-    pub(super) fn check(&mut self, now: Instant, places: usize) -> Result<(), Duration> {
+    pub(super) fn check(
+        &mut self,
+        now: Instant,
+        places: usize,
+        again: bool,
+    ) -> Result<(), Duration> {
         self.look(now, places)?;
+        if let Some(unwell) = self
+            .unwell
+            .as_mut()
+            .filter(|_| again && self.down.is_none())
+        {
+            unwell.look(now)?;
+        }
         match self.budget.empty_until(now) {
             Some(until) if self.down.is_none() => {
                 Err(until.saturating_duration_since(now).max(AWAY_MIN))
@@ -103,7 +120,12 @@ impl Inner {
         terms.is_some_and(|terms| terms.limit.is_some())
     }
 
-    pub(super) fn enter(&mut self, now: Instant, places: usize) -> Result<Entry, Away> {
+    pub(super) fn enter(
+        &mut self,
+        now: Instant,
+        places: usize,
+        again: bool,
+    ) -> Result<Entry, Away> {
         self.look(now, places).map_err(Away::Later)?;
         if let Some(down) = &mut self.down {
             let Probe::Free(until) = down.probe else {
@@ -111,6 +133,9 @@ impl Inner {
             };
             down.probe = Probe::Taken(until);
             return Ok(Entry::Probe);
+        }
+        if let Some(unwell) = &mut self.unwell {
+            unwell.take(again, now).map_err(Away::Later)?;
         }
         match self.budget.take(now) {
             Ok(()) => {}
@@ -169,6 +194,14 @@ impl Inner {
         }
         let down = self.down.as_ref().filter(|_| sign != Sign::Up)?;
         Some(down.retry_at.saturating_duration_since(now).max(AWAY_MIN))
+    }
+
+    pub(super) fn failed(&mut self, now: Instant) {
+        self.window.failed(now);
+        let counts = self.terms.as_ref().is_some_and(|it| it.circuit.is_some());
+        if counts && self.unwell.is_none() && self.window.is_unwell(now) {
+            self.unwell = Some(Unwell::new(now));
+        }
     }
 
     pub(super) fn learn(&mut self, known: Known, now: Instant) {

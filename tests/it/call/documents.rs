@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hookwright::call::document::{Authentication, Carrier, Username};
-use hookwright::call::retry::Policy;
+use hookwright::call::retry::{Errors, Policy};
 use hookwright::call::{Document, parse};
 use hookwright::secret::Reference;
 use hookwright::workflow::definition::Backoff;
@@ -51,6 +51,9 @@ idempotencyKey: X-Request-Id
     assert_eq!(
         document.retry,
         Policy {
+            schedule: Vec::new(),
+            errors: Errors::default(),
+            unknown_outcome: None,
             attempts_max: 8,
             delay: Duration::from_millis(500),
             backoff: Backoff::Linear {
@@ -175,7 +178,7 @@ fn what_comes_later_is_refused_by_name() {
             "authentication: { oidc: {} }",
             "`oidc` is not supported by this version yet",
         ),
-        ("authentication: { mtls: {} }", "`mtls` is not supported"),
+        ("authentication: { mtls: {} }", "client certificate is no"),
         (
             "authentication: { bearer: { token: { vault: a } } }",
             "`vault` is not supported",

@@ -7,6 +7,8 @@ use hookwright::call::parse;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 
+type Headers<'a> = &'a [(&'static str, &'a str)];
+
 fn limit(text: &str) -> Result<Vec<(f64, f64)>, String> {
     let text = format!("destination: d\nbaseUrl: https://x.example\nrateLimit: {text}");
     match parse(&text) {
@@ -76,7 +78,7 @@ fn an_answer_says_that_its_quota_is_used_up() {
     let seconds = |seconds| Some(Duration::from_secs(seconds));
     let epoch = now.as_second() + 40;
     let (epoch_s, epoch_ms) = (epoch.to_string(), format!("{epoch}000"));
-    let cases: [(&[(&'static str, &str)], Option<Duration>); 12] = [
+    let cases: [(Headers<'_>, Option<Duration>); 12] = [
         (&[("ratelimit", "\"default\";r=0;t=30")], seconds(30)),
         (&[("ratelimit", "\"a\";r=5;t=3, \"b\";r=0;t=9")], seconds(9)),
         (&[("ratelimit", "\"default\";r=1;t=30")], None),

@@ -45,6 +45,10 @@ impl World {
         let secrets = HashMap::from([
             ("key".to_owned(), "s3cret-key-of-the-test".to_owned().into()),
             (
+                "webhook".to_owned(),
+                "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned().into(),
+            ),
+            (
                 "login".to_owned(),
                 r#"{"user":"ann","pass":"pass-of-ann"}"#.to_owned().into(),
             ),
