@@ -7,6 +7,7 @@
 pub mod access;
 pub mod bodies;
 mod bundles;
+mod changes;
 pub mod cloudevents;
 pub mod control;
 pub mod definitions;
@@ -102,6 +103,8 @@ pub struct Parts {
     pub reload: Reload,
     /// Deliveries that were refused.
     pub rejected: Arc<Rejected>,
+    /// How many calls to the destination of a number this node has made in the last half minute.
+    pub recent_calls: Arc<dyn Fn(i32) -> u32 + Send + Sync>,
     /// What this node's door has counted.
     pub door: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
     /// The `worker.tasks_max` that runs are held to: replaying must end where living does.
@@ -171,6 +174,7 @@ pub fn routes() -> routes::Routes {
     let routes = sources::routes(routes);
     let routes = samples::routes(routes);
     let routes = destinations::routes(routes);
+    let routes = changes::routes(routes);
     let routes = secrets::routes(routes);
     let routes = bundles::routes(routes);
     let routes = keys::routes(routes);

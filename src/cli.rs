@@ -47,7 +47,7 @@ enum Command {
     Runs(runs::Runs),
     /// Run a run again, from the start or from a task that failed.
     Replay(runs::Replay),
-    /// List, show and replay events; send signed samples; ask why.
+    /// List, show, explain and replay events; send signed samples to sources.
     Events(events::Events),
     /// Show how to register a source; check the catalogue of senders against test vectors.
     Sources(sources::SourcesCommand),

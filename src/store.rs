@@ -8,6 +8,7 @@
 mod append;
 mod claim;
 mod connect;
+mod ear;
 mod exchange;
 mod fire;
 mod gathered;
@@ -28,7 +29,9 @@ pub mod plans;
 
 pub mod api_keys;
 pub mod batches;
+pub mod changes;
 pub mod checkpoints;
+pub mod conditions;
 pub mod deployments;
 pub mod destinations;
 pub mod events;
@@ -36,6 +39,7 @@ pub mod gates;
 pub mod healing;
 pub mod held;
 pub mod ledger;
+pub mod rates;
 pub mod rejections;
 pub mod revision;
 pub mod runs;
@@ -56,6 +60,7 @@ use crate::event::{DedupeKey, Event};
 use crate::id::Id;
 
 pub use self::connect::Store;
+pub use self::ear::Ear;
 pub use self::exchange::{Exchange, Filter};
 pub use self::gathered::{Gathered, Gathering, Group};
 pub use self::link::Link;

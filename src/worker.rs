@@ -5,9 +5,11 @@
 
 pub mod append;
 pub mod batch;
+pub mod changes;
 pub mod checkpoint;
 pub mod claim;
 pub mod command;
+pub mod conditions;
 pub mod definitions;
 pub mod endings;
 pub mod execute;
@@ -21,6 +23,7 @@ pub mod listening;
 pub mod mail;
 pub mod metrics;
 pub mod origin;
+pub mod rates;
 pub mod report;
 pub mod route;
 pub mod schedule;
@@ -407,6 +410,24 @@ impl Worker {
         self.keep(tokio::spawn(async move {
             sweep::run(swept, link.await, config).await
         }));
+        self.keep(tokio::spawn(rates::run(
+            Arc::clone(shared),
+            store.link("rates"),
+        )));
+        self.keep(tokio::spawn(changes::run(
+            Arc::clone(shared),
+            store.link("changes"),
+            self.appender.clone(),
+        )));
+        self.keep(tokio::spawn(conditions::hear(
+            Arc::clone(shared),
+            store.clone(),
+        )));
+        self.keep(tokio::spawn(conditions::run(
+            Arc::clone(shared),
+            store.link("conditions"),
+            self.appender.clone(),
+        )));
         self.keep(tokio::spawn(sweep::partitions(store.clone())));
         self.keep(tokio::spawn(gate::run(Arc::clone(shared))));
         self.keep(tokio::spawn(screen::run(Arc::clone(shared))));

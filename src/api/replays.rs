@@ -20,6 +20,7 @@ use super::{Error, State, runs, tasks, workflows};
 use crate::id::Id;
 use crate::run::{self, Surroundings, Unusable, entry};
 use crate::store::runs::StoredRun;
+use crate::trigger::REPLAY_OF;
 use crate::worker::origin;
 use crate::workflow::Definition;
 
@@ -91,7 +92,7 @@ async fn replay(
         }
     };
     let mut start = starts::Start::new(origin::source(id), run_id, workflow_id, body);
-    start.attribute(origin::REPLAY_OF, id.to_string());
+    start.attribute(REPLAY_OF, id.to_string());
     if let Some(from) = wanted.from {
         start.attribute(origin::REPLAY_FROM, from);
     }

@@ -4,8 +4,12 @@
 //! a destination. Nothing here resolves a secret or sends a request.
 
 mod authentication;
+mod limits;
 mod oauth2;
+mod outages;
 mod retries;
+mod signing;
+mod tls;
 
 use std::time::Duration;
 
@@ -14,11 +18,13 @@ use url::Url;
 
 use super::egress::addresses::NotANetwork;
 use super::egress::{self, Allowance};
-use super::retry;
+use super::{circuit, limit, retry};
 use crate::workflow::document::{Fault, Faults, Object, Place, read};
 
 pub use authentication::{Authentication, Carrier, Username};
 pub use oauth2::OAuth2;
+pub use signing::{Hash, Hmac, Part, Signing};
+pub use tls::Tls;
 
 /// Characters of a destination's name at most (an RFC 1123 label).
 pub const NAME_CHARS_MAX: usize = 63;
@@ -55,14 +61,23 @@ pub struct Document {
     pub base_url: Url,
     /// `authentication`.
     pub authentication: Option<Authentication>,
+    /// `tls`: other authorities, and a certificate to show.
+    pub tls: Option<Tls>,
     /// `headers`: sent with every call unless the workflow gives its own.
     pub headers: HeaderMap,
     /// `timeout`: the whole call, from start to the end of the answer.
     pub timeout: Option<Duration>,
     /// `retry`.
     pub retry: retry::Policy,
+    /// `expect`: the statuses that are no failure; 2xx where it is left out.
+    pub expect: Option<Vec<std::ops::RangeInclusive<u16>>>,
     /// `concurrency`: calls in flight on this node.
     pub concurrency: Option<usize>,
+    /// `circuitBreaker`: when it counts as down; `None` where that is `off`.
+    pub circuit_breaker: Option<circuit::Policy>,
+    /// `rateLimit`: how many calls may begin; `None` where it is `off`, so that answers teach
+    /// nothing either.
+    pub rate_limit: Option<limit::Limit>,
     /// `egress.allow`.
     pub allow: Vec<Allowance>,
     /// `idempotencyKey`: the header that carries the key; `None` where it is `off`.
@@ -92,6 +107,7 @@ fn document(place: &Place<'_>) -> Option<Document> {
     let authentication = object
         .optional("authentication")
         .and_then(|at| authentication::read(&at));
+    let tls = object.optional("tls").and_then(|at| tls::read(&at));
     let headers = object
         .optional("headers")
         .and_then(|at| headers(&at))
@@ -101,16 +117,20 @@ fn document(place: &Place<'_>) -> Option<Document> {
         .and_then(|at| retries::read(&at))
         .unwrap_or_default();
     let timeout = shortest(positive(&object, "timeout"), attempt_duration);
+    let expect = object.optional("expect");
+    let expect = expect.and_then(|at| retries::statuses(&at, 200));
     let concurrency = object
         .optional("concurrency")
         .and_then(|at| at.integer(1, CONCURRENCY_MAX))
         .and_then(|count| usize::try_from(count).ok());
-    if let Some(at) = object.optional("rateLimit") {
-        at.fault_with(
-            "`rateLimit` is not supported by this version yet",
-            "leave it out; `concurrency` bounds the calls in flight",
-        );
-    }
+    let rate_limit = match object.optional("rateLimit") {
+        Some(at) => limits::read(&at),
+        None => Some(limit::Limit::default()),
+    };
+    let circuit_breaker = match object.optional("circuitBreaker") {
+        Some(at) => outages::read(&at),
+        None => Some(circuit::Policy::default()),
+    };
     let allow = object.optional("egress").and_then(|at| allow(&at));
     let idempotency_key = match object.optional("idempotencyKey") {
         Some(at) => idempotency_key(&at),
@@ -121,10 +141,14 @@ fn document(place: &Place<'_>) -> Option<Document> {
         name: name?,
         base_url: base_url?,
         authentication,
+        tls,
         headers,
         timeout,
         retry,
+        expect,
         concurrency,
+        circuit_breaker,
+        rate_limit,
         allow: allow.unwrap_or_default(),
         idempotency_key,
     })

@@ -7,10 +7,11 @@
 
 pub mod addresses;
 pub mod resolver;
+pub mod tls;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -59,6 +60,9 @@ pub struct Connections {
     pub idle_timeout: Duration,
 }
 
+/// Clients with TLS of their own that are remembered.
+const OWN_MAX: usize = 1_000;
+
 /// The server-wide policy, and the clients that obey it.
 pub struct Guard {
     allow: Vec<Allowance>,
@@ -66,6 +70,7 @@ pub struct Guard {
     connections: Connections,
     lookup: Lookup,
     clients: Mutex<HashMap<Reach, reqwest::Client>>,
+    own: Mutex<HashMap<(Reach, tls::Digest), reqwest::Client>>,
 }
 
 impl Guard {
@@ -84,6 +89,7 @@ impl Guard {
             connections,
             lookup,
             clients: Mutex::new(HashMap::new()),
+            own: Mutex::new(HashMap::new()),
         }
     }
 
@@ -121,16 +127,42 @@ impl Guard {
         if let Some(client) = clients.get(reach) {
             return Ok(client.clone());
         }
-        let client = self.build(reach)?;
+        let client = self.builder(reach, shared_tls()?).build()?;
         clients.insert(reach.clone(), client.clone());
+        Ok(client)
+    }
+
+    /// A client that reaches exactly this with TLS of its own; the same for the same PEM, so that
+    /// connections outlive a reload.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] where the certificates or the key cannot be used.
+    pub fn client_with(
+        &self,
+        reach: &Reach,
+        pem: tls::Pem<'_>,
+    ) -> Result<reqwest::Client, Refusal> {
+        let key = (reach.clone(), pem.digest());
+        let mut clients = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&key) {
+            return Ok(client.clone());
+        }
+        let config = tls::config(pem).map_err(Refusal::Invalid)?;
+        let client = self.builder(reach, config).build();
+        let client =
+            client.map_err(|_| Refusal::Invalid("TLS cannot be set up with what `tls` names"))?;
+        if clients.len() >= OWN_MAX {
+            clients.clear();
+        }
+        clients.insert(key, client.clone());
         Ok(client)
     }
 
     /// Redirects are followed by `perform`, hop by hop; a proxy of the environment would be a way
     /// around the guard; and one layer retries, which is not this one.
-    fn build(&self, reach: &Reach) -> Result<reqwest::Client, ClientError> {
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls()?)
+    fn builder(&self, reach: &Reach, config: rustls::ClientConfig) -> reqwest::ClientBuilder {
+        reqwest::Client::builder()
+            .tls_backend_preconfigured(config)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -140,8 +172,6 @@ impl Guard {
             .pool_max_idle_per_host(self.connections.idle_max)
             .pool_idle_timeout(self.connections.idle_timeout)
             .dns_resolver(resolver::Guarded::new(reach.clone(), self.lookup.clone()))
-            .build()?;
-        Ok(client)
     }
 
     /// The networks that are allowed on this port.
@@ -234,7 +264,7 @@ fn clean(text: &str) -> Result<(), Refusal> {
 
 /// TLS as the system trusts it, HTTP/2 preferred. All clients share one set of roots: loading them
 /// takes longer than many calls, and they are large. A restart reads them anew.
-fn tls() -> Result<rustls::ClientConfig, rustls::Error> {
+fn shared_tls() -> Result<rustls::ClientConfig, rustls::Error> {
     static CONFIG: OnceLock<rustls::ClientConfig> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
         return Ok(config.clone());

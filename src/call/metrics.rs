@@ -78,6 +78,10 @@ pub struct Metrics {
     seconds: HistogramVec,
     retries: IntCounterVec,
     in_flight: IntGaugeVec,
+    sent_back: IntCounterVec,
+    down: IntGaugeVec,
+    outages: IntCounterVec,
+    announced: IntCounterVec,
     labels: Mutex<HashSet<String>>,
 }
 
@@ -87,13 +91,16 @@ impl Metrics {
     /// # Errors
     /// Where the registry already holds one of these names.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let attempts = IntCounterVec::new(
-            Opts::new(
-                "hookwright_attempts_total",
-                "Attempts of calls that ended, by destination and outcome.",
-            ),
-            &["destination", "outcome"],
-        )?;
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGaugeVec::new(Opts::new(name, help), &["destination"])?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
         let seconds = HistogramVec::new(
             HistogramOpts::new(
                 "hookwright_attempt_seconds",
@@ -102,29 +109,42 @@ impl Metrics {
             .buckets(SECONDS.to_vec()),
             &["destination"],
         )?;
-        let retries = IntCounterVec::new(
-            Opts::new(
+        registry.register(Box::new(seconds.clone()))?;
+        Ok(Self {
+            attempts: counter(
+                "hookwright_attempts_total",
+                "Attempts of calls that ended, by destination and outcome.",
+                &["destination", "outcome"],
+            )?,
+            seconds,
+            retries: counter(
                 "hookwright_retries_total",
                 "Attempts after which the destination's policy asked for another.",
-            ),
-            &["destination"],
-        )?;
-        let in_flight = IntGaugeVec::new(
-            Opts::new(
+                &["destination"],
+            )?,
+            in_flight: gauge(
                 "hookwright_calls_in_flight",
                 "Calls that have been sent and not yet answered in whole.",
-            ),
-            &["destination"],
-        )?;
-        registry.register(Box::new(attempts.clone()))?;
-        registry.register(Box::new(seconds.clone()))?;
-        registry.register(Box::new(retries.clone()))?;
-        registry.register(Box::new(in_flight.clone()))?;
-        Ok(Self {
-            attempts,
-            seconds,
-            retries,
-            in_flight,
+            )?,
+            sent_back: counter(
+                "hookwright_calls_sent_back_total",
+                "Calls that went back to wait because their destination is down or limited.",
+                &["destination"],
+            )?,
+            down: gauge(
+                "hookwright_destination_down",
+                "1 while a destination is down and its calls wait.",
+            )?,
+            outages: counter(
+                "hookwright_outages_total",
+                "Outages of a destination that this node was the first to find.",
+                &["destination"],
+            )?,
+            announced: counter(
+                "hookwright_changes_announced_total",
+                "Announcements of deprecation, sunset or warnings, once an hour for each task.",
+                &["destination"],
+            )?,
             labels: Mutex::new(HashSet::new()),
         })
     }
@@ -157,6 +177,10 @@ impl Metrics {
             seconds: self.seconds.with_label_values(&[label]),
             retries: self.retries.with_label_values(&[label]),
             in_flight: self.in_flight.with_label_values(&[label]),
+            sent_back: self.sent_back.with_label_values(&[label]),
+            down: self.down.with_label_values(&[label]),
+            announced: self.announced.with_label_values(&[label]),
+            outages: self.outages.with_label_values(&[label]),
         }
     }
 }
@@ -168,9 +192,29 @@ pub(super) struct Series {
     seconds: Histogram,
     retries: IntCounter,
     in_flight: IntGauge,
+    sent_back: IntCounter,
+    down: IntGauge,
+    outages: IntCounter,
+    announced: IntCounter,
 }
 
 impl Series {
+    pub(super) fn announced(&self) {
+        self.announced.inc();
+    }
+
+    pub(super) fn sent_back(&self) {
+        self.sent_back.inc();
+    }
+
+    pub(super) fn down(&self, down: bool) {
+        self.down.set(down.into());
+    }
+
+    pub(super) fn outage(&self) {
+        self.outages.inc();
+    }
+
     pub(super) fn ended(&self, ending: Ending, took: Duration) {
         self.attempts[ending as usize].inc();
         self.seconds.observe(took.as_secs_f64());

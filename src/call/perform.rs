@@ -9,9 +9,12 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
+use super::announced::{Announced, announced};
 use super::egress;
 use super::failure::Failure;
+use super::limit::used_up;
 use super::metrics::Ending;
+use super::noted::leaves_unknown;
 use super::registry::{Destination, Destinations};
 use super::request::{Material, Prepared, prepare};
 use super::response::{self, Unread, is_redirect};
@@ -78,7 +81,7 @@ impl Destinations {
         effect: &Effect,
         destination: &Destination,
         identity: Identity,
-        _permit: &Permit,
+        permit: &Permit,
     ) -> Performed {
         let Action::Call(request) = &effect.action;
         let started_at = Timestamp::now();
@@ -86,17 +89,27 @@ impl Destinations {
         let limit = Limit::new(effect, destination, started_at);
         let in_flight = destination.series.in_flight();
         let mut url = String::new();
-        let result = match self.prepared(request, destination, &identity) {
+        let result = match self.prepared(request, destination, (&identity, started_at)) {
             Ok(prepared) => {
                 url = plain(&prepared.url);
-                let carrier = &mut Network { limit };
-                Box::pin(self.send(request, prepared, destination, carrier)).await
+                let announced = Vec::new();
+                let carrier = &mut Network { limit, announced };
+                let sent = Box::pin(self.send(request, prepared, destination, carrier)).await;
+                if !carrier.announced.is_empty() {
+                    let all = std::mem::take(&mut carrier.announced);
+                    self.announce(all, (effect, identity.run_id), destination);
+                }
+                sent
             }
             Err(failure) => Err(failure),
         };
         drop(in_flight);
         self.judge(
-            result,
+            self.noted(
+                result,
+                (request, destination),
+                (identity.idempotency_key, permit),
+            ),
             Attempted {
                 effect,
                 destination,
@@ -160,13 +173,14 @@ impl Destinations {
         &self,
         request: &Request,
         destination: &Destination,
-        identity: &Identity,
+        (identity, now): (&Identity, Timestamp),
     ) -> Result<Prepared, Failure> {
         let material = Material {
             destination,
             identity,
             secrets: &self.secrets,
             config: &self.config,
+            now,
         };
         prepare(request, &material)
     }
@@ -190,6 +204,13 @@ impl Destinations {
             let secretive = destination.document.is_none() && self.is_inner(&prepared);
             let carried = carrier.carry(&client, request, &mut prepared, secretive);
             let response = carried.await?;
+            if at_home {
+                carrier.announced(announced(response.headers()));
+            }
+            if at_home && let Some(pause) = used_up(response.headers(), carrier.now()) {
+                destination.admission.used_up(pause);
+                self.news.notify_one();
+            }
             let mut again = false;
             if response.status() == StatusCode::UNAUTHORIZED && prepared.exchange.is_some() {
                 let headers = response.headers().clone();
@@ -205,6 +226,8 @@ impl Destinations {
             };
             let Some(location) = location else {
                 let by = (carrier.limit(), carrier.now());
+                let accepted = destination.accepts(response.status());
+                let response = (response, accepted);
                 return self.conclude(request, response, &prepared, by).await;
             };
             let location = location.to_str().map_err(|_| {
@@ -227,13 +250,13 @@ impl Destinations {
     async fn conclude(
         &self,
         request: &Request,
-        response: reqwest::Response,
+        (response, accepted): (reqwest::Response, bool),
         sent: &Prepared,
         (limit, now): (Limit, Timestamp),
     ) -> Result<(StatusCode, Value), Failure> {
         let status = response.status();
         let followed_out = request.redirect && status.is_redirection();
-        if !status.is_success() && !followed_out {
+        if !accepted && !followed_out {
             let asked = response.headers().get(RETRY_AFTER).cloned();
             let detail = response::detail(response, limit.deadline).await;
             let mut failure = Failure::answered(status, detail);
@@ -337,6 +360,9 @@ pub(super) trait Carrier: Send {
         rejected: Option<i32>,
     ) -> impl Future<Output = Result<(SecretString, i32), Failure>> + Send;
 
+    /// What the destination has announced about itself.
+    fn announced(&mut self, _all: Vec<Announced>) {}
+
     /// The time there is for all of it.
     fn limit(&self) -> Limit;
 
@@ -347,6 +373,7 @@ pub(super) trait Carrier: Send {
 /// The network.
 struct Network {
     limit: Limit,
+    announced: Vec<Announced>,
 }
 
 impl Carrier for Network {
@@ -379,6 +406,10 @@ impl Carrier for Network {
         Ok((token.access, token.version))
     }
 
+    fn announced(&mut self, all: Vec<Announced>) {
+        self.announced.extend(all);
+    }
+
     fn limit(&self) -> Limit {
         self.limit
     }
@@ -398,7 +429,9 @@ fn next(made: &Attempted<'_>, failure: &Failure) -> Option<Duration> {
     }
     let policy = &document.retry;
     let passing = match failure.ending {
-        Ending::Timeout | Ending::Connect => true,
+        Ending::Timeout | Ending::Connect => {
+            policy.errors.covers(failure) && !leaves_unknown(failure, request, document)
+        }
         Ending::ClientError | Ending::ServerError | Ending::RateLimited => {
             failure.status.is_some_and(|status| policy.covers(status))
         }

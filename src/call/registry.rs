@@ -11,17 +11,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Notify;
 use url::Url;
 
+use super::admission::{Admission, Away, Common, Entry, Terms};
+use super::announced::Changes;
+use super::document::Tls;
 use super::egress::{self, Guard, Reach, Refusal};
 use super::metrics::{Metrics, Series};
 use super::permit::{Gate, Permit};
 use super::token::{Sharing, Tokens};
 use super::{Config, Document, Error};
 use crate::run::{Action, Effect};
-use crate::secret::Secrets;
+use crate::secret::{Reference, Secrets};
 
 use origins::Origins;
+
+/// How long a call waits here for a token it has asked for, and how often it asks.
+const TOKEN_WAIT: Duration = Duration::from_millis(200);
+const ASKS_MAX: u32 = 3;
 
 /// The scheme of URIs that name a destination instead of a host.
 const NAMED: &str = "destination://";
@@ -31,6 +40,8 @@ const NAMED: &str = "destination://";
 pub struct Declared {
     /// Its queue: the same over all its versions, never 0.
     pub number: i32,
+    /// Which version of it.
+    pub version: i32,
     /// Its checked document.
     pub document: Arc<Document>,
 }
@@ -38,6 +49,7 @@ pub struct Declared {
 /// Where calls go: a declared API, or an origin that no destination declares.
 pub struct Destination {
     number: i32,
+    version: i32,
     name: Arc<str>,
     /// None for an undeclared origin.
     pub(super) document: Option<Arc<Document>>,
@@ -46,6 +58,7 @@ pub struct Destination {
     pub(super) client: Result<reqwest::Client, Refusal>,
     pub(super) timeout: Duration,
     pub(super) series: Series,
+    pub(super) admission: Arc<Admission>,
     gate: Arc<Gate>,
 }
 
@@ -87,6 +100,11 @@ impl Destination {
         &self.name
     }
 
+    /// Its host; empty where it has none.
+    pub(super) fn host(&self) -> &str {
+        self.origin.as_ref().map_or("", |origin| &origin.host)
+    }
+
     /// How many calls wait for a place.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -99,6 +117,63 @@ impl Destination {
         self.gate.try_acquire()
     }
 
+    /// Whether this attempt at a call may begin now; else after which time to ask again.
+    ///
+    /// # Errors
+    /// That time, where the destination is down or asked to be left alone.
+    pub fn check(&self, attempt: u32) -> Result<(), Duration> {
+        self.admission.check(self.gate.limit(), attempt > 1)
+    }
+
+    /// A place for one attempt at a call that begins now, as soon as there is one.
+    ///
+    /// # Errors
+    /// After which time to ask again, where the destination is down or asked to be left alone,
+    /// also if it is so only when there is a place.
+    pub async fn enter(self: &Arc<Self>, attempt: u32) -> Result<Permit, Duration> {
+        let permit = match self.gate.try_acquire() {
+            Some(permit) => permit,
+            None => tokio::select! {
+                permit = self.gate.acquire() => permit,
+                () = self.admission.shut() => {
+                    self.check(attempt)?;
+                    self.gate.acquire().await
+                }
+            },
+        };
+        if self.admission.is_clear() {
+            return Ok(permit);
+        }
+        for _ in 0..ASKS_MAX {
+            let mut granted = std::pin::pin!(self.admission.granted());
+            granted.as_mut().enable();
+            match self.admission.enter(self.gate.limit(), attempt > 1) {
+                Ok(Entry::Plain) => return Ok(permit),
+                Ok(Entry::Probe) => return Ok(permit.probing(&self.admission)),
+                Err(Away::Later(pause)) => return Err(pause),
+                Err(Away::Soon) => {
+                    let _late = tokio::time::timeout(TOKEN_WAIT, granted).await;
+                }
+            }
+        }
+        Err(TOKEN_WAIT)
+    }
+
+    /// How many more runs may be taken on for it, where so many may wait for a place in memory.
+    fn room(&self, waiting_max: usize) -> usize {
+        let waiting = self.gate.waiting();
+        if self.admission.is_clear() {
+            return waiting_max.saturating_sub(waiting);
+        }
+        let free = self.gate.free().saturating_sub(waiting);
+        self.admission.room(free, self.gate.limit())
+    }
+
+    /// A call has been sent back to wait.
+    pub fn sent_back(&self) {
+        self.series.sent_back();
+    }
+
     /// A place for one call, as soon as there is one.
     pub async fn acquire(self: &Arc<Self>) -> Permit {
         self.gate.acquire().await
@@ -108,6 +183,15 @@ impl Destination {
     #[must_use]
     pub fn concurrency(&self) -> usize {
         self.gate.limit()
+    }
+
+    /// Whether an answer with this status is no failure.
+    pub(super) fn accepts(&self, status: http::StatusCode) -> bool {
+        let document = self.document.as_ref();
+        match document.and_then(|document| document.expect.as_ref()) {
+            Some(ranges) => ranges.iter().any(|range| range.contains(&status.as_u16())),
+            None => status.is_success(),
+        }
     }
 
     /// Whether the URL lies under the base URL, on a boundary of path segments.
@@ -138,6 +222,11 @@ pub struct Destinations {
     pub(super) config: Config,
     pub(super) secrets: Arc<Secrets>,
     pub(super) tokens: Arc<Tokens>,
+    /// Whether nodes agree on which destinations are down; else none ever is.
+    agreeing: bool,
+    pub(super) news: Notify,
+    pub(super) common: Arc<Common>,
+    pub(super) changes: Changes,
     metrics: Metrics,
 }
 
@@ -185,15 +274,20 @@ impl Destinations {
             config,
             tokens: Arc::new(Tokens::new(Arc::clone(&secrets), None)),
             secrets,
+            agreeing: false,
+            news: Notify::new(),
+            common: Arc::default(),
+            changes: Changes::default(),
             metrics,
         };
         destinations.reload(declared)?;
         Ok(destinations)
     }
 
-    /// The same, sharing access tokens with the other nodes.
+    /// The same, sharing access tokens with the other nodes, and what is known of destinations.
     #[must_use]
     pub fn sharing(mut self, sharing: Sharing) -> Self {
+        self.agreeing = true;
         self.tokens = Arc::new(Tokens::new(Arc::clone(&self.secrets), Some(sharing)));
         self
     }
@@ -206,9 +300,9 @@ impl Destinations {
     pub fn reload(&self, declared: Vec<Declared>) -> Result<(), Error> {
         let before = self.table.load();
         let mut table = Table::default();
-        for Declared { number, document } in declared {
-            let old = before.by_name.get(document.name.as_str());
-            let destination = Arc::new(self.declare(number, document, old)?);
+        for declared in declared {
+            let old = before.by_name.get(declared.document.name.as_str());
+            let destination = Arc::new(self.declare(declared, old)?);
             if let Some(origin) = &destination.origin {
                 let hosts = table.by_host.entry(origin.host.clone()).or_default();
                 hosts.push(Arc::clone(&destination));
@@ -232,9 +326,12 @@ impl Destinations {
         let mut destinations = table.by_name.values();
         let destination = destinations.find(|destination| destination.id() == number);
         // A destination that is gone holds nobody up: its runs find out when they call it.
-        destination.map_or(usize::MAX, |destination| {
-            waiting_max.saturating_sub(destination.gate.waiting())
-        })
+        destination.map_or(usize::MAX, |destination| destination.room(waiting_max))
+    }
+
+    /// Those declared now.
+    pub(super) fn declared(&self) -> Vec<Arc<Destination>> {
+        self.table.load().by_name.values().cloned().collect()
     }
 
     /// The destination an effect goes to.
@@ -283,10 +380,14 @@ impl Destinations {
 
     fn declare(
         &self,
-        number: i32,
-        document: Arc<Document>,
+        declared: Declared,
         before: Option<&Arc<Destination>>,
     ) -> Result<Destination, Error> {
+        let Declared {
+            number,
+            version,
+            document,
+        } = declared;
         let limit = document.concurrency.unwrap_or(self.config.concurrency);
         let gate = match before {
             Some(before) => {
@@ -295,8 +396,21 @@ impl Destinations {
             }
             None => Gate::new(limit),
         };
+        let admission = match before {
+            Some(before) => Arc::clone(&before.admission),
+            None => Arc::new(Admission::new(&self.common)),
+        };
+        let terms = self.agreeing.then(|| Terms {
+            circuit: document.circuit_breaker.clone(),
+            limit: document.rate_limit.clone(),
+        });
+        let changed = before.is_some_and(|before| before.version != version);
+        admission.renew(terms, changed);
         let client = match self.guard.admit(&document.base_url, &document.allow) {
-            Ok(reach) => Ok(self.guard.client(&reach).map_err(Error::Client)?),
+            Ok(reach) => match &document.tls {
+                None => Ok(self.guard.client(&reach).map_err(Error::Client)?),
+                Some(tls) => self.own_client(&reach, tls),
+            },
             Err(refusal) => Err(refusal),
         };
         let timeout = document
@@ -309,9 +423,35 @@ impl Destinations {
             client,
             timeout,
             series: self.metrics.declared(&document.name),
+            version,
+            admission,
             gate,
             document: Some(document),
         })
+    }
+
+    /// The client with TLS of a destination's own.
+    fn own_client(&self, reach: &Reach, tls: &Tls) -> Result<reqwest::Client, Refusal> {
+        const MISSING: Refusal =
+            Refusal::Invalid("a certificate or key that `tls` names is missing");
+        let get = |it: &Reference| self.secrets.resolve(it).ok_or(MISSING);
+        let ca = tls.ca.as_ref().map(get).transpose()?;
+        let identity = match &tls.identity {
+            Some((certificate, key)) => Some((get(certificate)?, get(key)?)),
+            None => None,
+        };
+        let text = |secret: &SecretString| secret.expose_secret().as_bytes().to_vec();
+        let ca = ca.as_ref().map(text);
+        let identity = identity
+            .as_ref()
+            .map(|(chain, key)| (text(chain), text(key)));
+        let pem = egress::tls::Pem {
+            ca: ca.as_deref(),
+            identity: identity
+                .as_ref()
+                .map(|(chain, key)| (chain.as_slice(), key.as_slice())),
+        };
+        self.guard.client_with(reach, pem)
     }
 
     fn undeclared(&self, url: &Url, origin: Origin) -> Destination {
@@ -349,6 +489,8 @@ fn unusable(metrics: &Metrics, config: &Config) -> Destination {
         client: Err(Refusal::Invalid("it leads nowhere")),
         timeout: default_timeout(config),
         series: metrics.undeclared(),
+        version: 0,
+        admission: Arc::new(Admission::new(&Arc::default())),
         gate: Gate::new(config.concurrency),
     }
 }

@@ -191,7 +191,7 @@ impl Destinations {
             now,
             took: Duration::ZERO,
         };
-        let result = match self.prepared(request, destination, &identity) {
+        let result = match self.prepared(request, destination, (&identity, now)) {
             Ok(prepared) => Box::pin(self.send(request, prepared, destination, &mut script)).await,
             Err(failure) => Err(failure),
         };

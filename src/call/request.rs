@@ -5,16 +5,18 @@
 
 mod body;
 mod credentials;
+mod signing;
 
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
-use super::document::is_reserved;
+use super::document::{Authentication, is_reserved};
 use super::egress;
 use super::exchange::Exchange;
 use super::failure::Failure;
@@ -76,6 +78,8 @@ pub(super) struct Material<'a> {
     pub(super) identity: &'a Identity,
     pub(super) secrets: &'a Secrets,
     pub(super) config: &'a Config,
+    /// When it is sent.
+    pub(super) now: Timestamp,
 }
 
 /// Builds the request of an attempt.
@@ -104,6 +108,15 @@ pub(super) fn prepare(request: &Request, with: &Material<'_>) -> Result<Prepared
     }
     if let Some(document) = &with.destination.document {
         credentials::declared(document, with.secrets, &mut prepared)?;
+        if let Some(Authentication::Signed(signing)) = &document.authentication {
+            let signer = signing::Signer {
+                name: &document.name,
+                secrets: with.secrets,
+                now: with.now,
+                id: with.identity.idempotency_key.to_string(),
+            };
+            signer.sign(signing, &mut prepared)?;
+        }
     }
     if prepared.url.as_str().len() > egress::URI_CHARS_MAX {
         return Err(Failure::invalid("the URI is longer than 8,192 characters"));

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::circuit::Sign;
+use super::failure::Failure;
+use super::metrics::Ending;
 use crate::workflow::definition::Backoff;
 
 /// Tries of a call where the destination does not say, the first included.
@@ -38,8 +41,56 @@ pub struct Policy {
     pub jitter: Option<(Duration, Duration)>,
     /// No retry starts later than this after the first attempt.
     pub duration_max: Option<Duration>,
+    /// The delays one after the other, in place of `delay` and `backoff`; empty where not given.
+    pub schedule: Vec<Duration>,
+    /// Failures without an answer that are tried again.
+    pub errors: Errors,
+    /// What becomes of a call that may have been done, though no answer came; where not given it
+    /// is tried again if that is harmless: the method is idempotent, or a key goes along.
+    pub unknown_outcome: Option<Unknown>,
     /// Answers that are tried again.
     pub statuses: Vec<RangeInclusive<u16>>,
+}
+
+/// Failures without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errors {
+    /// No connection: nothing was sent.
+    pub connect: bool,
+    /// No whole answer in time.
+    pub timeout: bool,
+    /// The connection broke.
+    pub broken: bool,
+}
+
+impl Default for Errors {
+    fn default() -> Self {
+        Self {
+            connect: true,
+            timeout: true,
+            broken: true,
+        }
+    }
+}
+
+impl Errors {
+    /// Whether this failure is among them.
+    pub(super) fn covers(self, failure: &Failure) -> bool {
+        match (failure.sign, failure.ending) {
+            (Sign::Failing, Ending::Timeout) => self.timeout,
+            (Sign::Failing, _) => self.broken,
+            (Sign::Up | Sign::Unreachable, _) => self.connect,
+        }
+    }
+}
+
+/// What becomes of a call that may have been done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// It is tried again.
+    Retry,
+    /// It fails, and says so.
+    Fail,
 }
 
 impl Default for Policy {
@@ -53,6 +104,9 @@ impl Default for Policy {
             },
             jitter: None,
             duration_max: None,
+            schedule: Vec::new(),
+            errors: Errors::default(),
+            unknown_outcome: None,
             statuses: vec![408..=408, 425..=425, 429..=429, 500..=599],
         }
     }
@@ -103,7 +157,15 @@ impl Policy {
 
     /// The delay after the nth attempt, drawn by `chance`.
     fn delay_after(&self, attempt: u32, chance: f64) -> Duration {
-        let grown = self.grown(attempt.saturating_sub(1));
+        let retries = attempt.saturating_sub(1);
+        let scheduled = usize::try_from(retries).map(|at| self.schedule.get(at));
+        if let (Ok(Some(delay)), None) = (scheduled, self.jitter) {
+            return (*delay).min(RETRY_AFTER_MAX);
+        }
+        let grown = match scheduled {
+            Ok(Some(delay)) => *delay,
+            _ => self.grown(retries),
+        };
         let chance = match chance.is_nan() {
             true => 0.0,
             false => chance.clamp(0.0, 1.0),

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::client::Remote;
 use super::output::{Output, facts, table, text};
-use super::say;
+use super::{samples, say};
 
-/// List, show and replay events; send signed samples; ask why.
+/// List, show, explain and replay events; send signed samples to sources.
 #[derive(Debug, Args)]
 pub struct Events {
     #[command(flatten)]
@@ -49,7 +49,7 @@ enum Command {
         event: String,
     },
     #[command(flatten)]
-    Try(super::samples::Command),
+    Samples(samples::Command),
 }
 
 impl Events {
@@ -60,7 +60,6 @@ impl Events {
     pub async fn run(&self) -> anyhow::Result<ExitCode> {
         let client = self.remote.client()?;
         match &self.command {
-            Command::Try(command) => command.run(&client, self.output).await?,
             Command::List {
                 r#type,
                 source,
@@ -89,6 +88,7 @@ impl Events {
                 self.output
                     .print(&appended, |appended| say(&text(&appended["id"])))?;
             }
+            Command::Samples(command) => return command.run(&client).await,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -1,15 +1,16 @@
 //! `hookwright events send`, `samples` and `why`: trying a source without its sender, and asking
 //! why an event led to what it did.
 
+use std::process::ExitCode;
+
 use clap::Subcommand;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::client::Client;
-use super::output::{Output, table, text};
 use super::say;
 use crate::signature::samples;
 
-/// What can be done with samples, and the question why.
+/// What can be done with samples and events.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Send a sample to a source, signed with the source's own secret; prints the event's id.
@@ -39,44 +40,39 @@ impl Command {
     ///
     /// # Errors
     /// Where the server cannot be reached, or refuses.
-    pub async fn run(&self, client: &Client, output: Output) -> anyhow::Result<()> {
+    pub async fn run(&self, client: &Client) -> anyhow::Result<ExitCode> {
         match self {
             Self::Send { source, sample } => {
                 let mut query = form_urlencoded::Serializer::new(String::new());
                 query.append_pair("sample", sample);
                 let path = format!("/api/v1/sources/{source}/samples?{}", query.finish());
                 let sent = client.ask("POST", &path, None).await?;
-                output.print(&sent, |sent| say(&text(&sent["id"])))
+                say(sent["id"].as_str().unwrap_or("no event"));
             }
-            Self::Samples { provider } => {
-                let all = samples::gallery().iter();
-                let wanted = all.filter(|sample| {
-                    let provider = provider.as_ref();
-                    provider.is_none_or(|wanted| *wanted == sample.provider)
-                });
-                let shown = wanted
-                    .map(|sample| json!({ "provider": sample.provider, "sample": sample.name }));
-                output.print(&shown.collect(), list)
-            }
+            Self::Samples { provider } => list(provider.as_deref()),
             Self::Why { event } => {
                 let path = format!("/api/v1/events/{event}/why");
                 let why = client.ask("GET", &path, None).await?;
-                output.print(&why, |why| lines(why).iter().for_each(|line| say(line)))
+                lines(&why).iter().for_each(|line| say(line));
             }
         }
+        Ok(ExitCode::SUCCESS)
     }
 }
 
-fn list(samples: &Value) {
-    let samples = samples.as_array().into_iter().flatten();
-    let row = |sample: &Value| vec![text(&sample["provider"]), text(&sample["sample"])];
-    table(
-        &["PROVIDER", "SAMPLE"],
-        &samples.map(row).collect::<Vec<_>>(),
-    );
+fn list(provider: Option<&str>) {
+    let all = samples::gallery().iter();
+    let wanted = all.filter(|sample| provider.is_none_or(|wanted| wanted == sample.provider));
+    for sample in wanted {
+        say(&format!("{:<18} {}", sample.provider, sample.name));
+    }
 }
 
 fn lines(why: &Value) -> Vec<String> {
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
     let workflow = |workflow: &Value| {
         let part = |name: &str| text(&workflow[name]);
         format!(

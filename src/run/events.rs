@@ -4,6 +4,7 @@ use super::entry::Received;
 use super::frame::FrameId;
 use super::{Key, Listening, Run, task};
 use crate::event::Event;
+use crate::trigger;
 
 /// Addressed events that are kept for a task that will listen for them; beyond it the oldest go.
 const KEPT_MAX: usize = 1_000;
@@ -30,6 +31,26 @@ impl Run {
         frames
             .filter_map(|frame| task::listen::hears(self, frame, event))
             .max()
+    }
+
+    /// An event as the run takes it in; `None` where the run has no use for it.
+    #[must_use]
+    pub fn heard(&self, event: &Event, addressed: bool) -> Option<Received> {
+        let mut received = Received {
+            id: event.id,
+            addressed,
+            envelope: trigger::envelope(event),
+            raw: None,
+        };
+        let raw = match self.hears(&received) {
+            Some(raw) => raw,
+            None if addressed => true,
+            None => return None,
+        };
+        if raw {
+            received.raw = Some(trigger::raw(event));
+        }
+        Some(received)
     }
 
     /// The tasks that would take the event now.

@@ -44,6 +44,7 @@ pub async fn all(world: &World) -> Result<(), store::Error> {
             Ok(document) => {
                 declared.push(call::Declared {
                     number: row.number,
+                    version: row.version,
                     document: Arc::new(document),
                 });
             }
@@ -248,6 +249,7 @@ async fn watch_directory(world: Arc<World>, dir: PathBuf, stop: CancellationToke
 pub fn api_parts(world: &Arc<World>, settings: &Settings) -> api::Parts {
     let counters = Arc::clone(&world.counters);
     let reload = Arc::clone(world);
+    let destinations = Arc::clone(&world.destinations);
     api::Parts {
         config: settings.api.clone(),
         environment: Arc::clone(&world.environment),
@@ -265,6 +267,7 @@ pub fn api_parts(world: &Arc<World>, settings: &Settings) -> api::Parts {
             Box::pin(async move { all(&world).await })
         }),
         rejected: Arc::clone(&world.rejected),
+        recent_calls: Arc::new(move |number| destinations.recent_calls(number)),
         door: Arc::new(move || serde_json::to_value(counters.tally()).unwrap_or_default()),
         tasks_max: settings.run.tasks_max,
         work: world.work.clone(),

@@ -232,6 +232,12 @@ impl Link {
     }
 }
 
+/// A run that was put aside for a busy destination is claimed without its place there: it may be
+/// told to end. The index of what waits for destinations finds it.
+const CALL_BACK: &str = "
+update ready set destination_id = 0, run_at = now()
+where run_id = any ($1::uuid[]) and destination_id <> 0";
+
 /// The same for many runs at once.
 const POST_ALL: &str = "
 insert into mail (run_id, id, kind, content)
@@ -257,7 +263,7 @@ impl Store {
             .bind(contents)
             .fetch_all(&self.pool)
             .await?;
-        sqlx::query(WAKE).bind(&sent).execute(&self.pool).await?;
+        self.wake(&sent).await?;
         Ok(sent.into_iter().map(Id::from).collect())
     }
 
@@ -290,11 +296,18 @@ impl Store {
         if sent.is_none() {
             return Ok(false);
         }
-        sqlx::query(WAKE)
-            .bind([mail.run_id.uuid()])
-            .execute(&self.pool)
-            .await?;
+        self.wake(&[mail.run_id.uuid()]).await?;
         Ok(true)
+    }
+
+    async fn wake(&self, runs: &[Uuid]) -> Result<(), Error> {
+        for statement in [WAKE, CALL_BACK] {
+            sqlx::query(statement)
+                .bind(runs)
+                .execute(&self.pool)
+                .await?;
+        }
+        Ok(())
     }
 }
 

@@ -4,12 +4,12 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use super::{
-    Error, Store, append, batches, claim, exchange, fire, held, load, mail, rejections, route,
-    schedules, sessions, settle, sweep,
+    Error, Store, append, batches, claim, conditions, exchange, fire, held, load, mail, rates,
+    rejections, route, schedules, sessions, settle, sweep,
 };
 
 /// All hot statements.
-pub const STATEMENTS: [(&str, &str); 34] = [
+pub const STATEMENTS: [(&str, &str); 36] = [
     ("append", append::APPEND),
     ("find", append::FIND),
     ("route", route::ROUTE),
@@ -25,6 +25,8 @@ pub const STATEMENTS: [(&str, &str); 34] = [
     ("exchange", exchange::EXCHANGE),
     ("wake", mail::WAKE),
     ("deliver", mail::DELIVER),
+    ("call_parked", conditions::CALL),
+    ("take_rate", rates::TAKE),
     ("post", mail::POST),
     ("fire", fire::FIRE),
     ("close", sessions::CLOSE),

@@ -86,7 +86,6 @@ async fn claim(
     let mut oldest = Duration::ZERO;
     let queues = link.ready_queues().await?;
     for queue in &queues {
-        oldest = oldest.max(queue.oldest_age);
         let room = match queue.destination_id {
             0 => slots.len(),
             id => shared
@@ -94,6 +93,10 @@ async fn claim(
                 .room(id, shared.waiting_max)
                 .min(slots.len()),
         };
+        // What waits for a destination that takes no calls is not kept waiting by us.
+        if room > 0 || !shared.destinations.is_troubled() {
+            oldest = oldest.max(queue.oldest_age);
+        }
         if room > 0 {
             wanted.push((
                 queue.destination_id,

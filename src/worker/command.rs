@@ -28,13 +28,18 @@ impl Command {
     /// The command as mail to a run.
     #[must_use]
     pub fn to(self, run_id: Id) -> NewMail {
-        let content = serde_json::to_vec(&Content { command: self });
         NewMail {
             run_id,
             id: Id::generate(),
             kind: MailKind::Command,
-            content: content.ok().map(Into::into),
+            content: Some(self.content().into()),
         }
+    }
+
+    /// What such mail says.
+    #[must_use]
+    pub fn content(self) -> Vec<u8> {
+        serde_json::to_vec(&Content { command: self }).unwrap_or_default()
     }
 
     /// What [`Command::to`] wrote.

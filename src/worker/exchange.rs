@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::event::{DedupeKey, Event};
 use crate::id::Id;
-use crate::run::{Received, Run};
+use crate::run::Run;
 use crate::secret::Redactor;
 use crate::store::{Filter, NewEvent};
 use crate::trigger;
@@ -15,26 +15,6 @@ const WINDOW_DAYS: u16 = 7;
 
 /// A run that waits for others alone is looked at this often, in hours.
 const PATIENCE_HOURS: i64 = 30 * 24;
-
-/// An event as its run takes it in; `None` where the run has no use for it.
-#[must_use]
-pub fn heard(run: &Run, event: &Event, addressed: bool) -> Option<Received> {
-    let mut received = Received {
-        id: event.id,
-        addressed,
-        envelope: trigger::envelope(event),
-        raw: None,
-    };
-    let raw = match run.hears(&received) {
-        Some(raw) => raw,
-        None if addressed => true,
-        None => return None,
-    };
-    if raw {
-        received.raw = Some(trigger::raw(event));
-    }
-    Some(received)
-}
 
 /// An event of a run on its way into the log.
 #[must_use]

@@ -165,10 +165,17 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Let
             continue;
         }
         flight.keep_only(&effects);
-        let due: Vec<_> = effects
+        let due = effects
             .iter()
-            .filter(|effect| !live.run.is_suspended() && flight.may_start(effect, now))
-            .collect();
+            .filter(|effect| !live.run.is_suspended() && flight.may_start(effect, now));
+        let (due, barred) = flight.admitted(due.collect());
+        let wake_at = live.wake_at((&effects, &waits), now);
+        if let Some(barred) = barred.filter(|_| due.is_empty() && flight.is_empty()) {
+            let wake_at = wake_at.or_else(|| live.ears.patience(&live.run, now));
+            let lease = lease.with(flight.take_over());
+            return live.release(barred.next(wake_at, now), lease).await;
+        }
+        let wake_at = wake_at.into_iter().chain(barred.map(|it| it.until)).min();
         // Also where calls still fly: these may wait for the places of those that are over.
         if !due.is_empty() || (flight.has_over() && !flight.is_empty()) {
             let saved = live.save().await;
@@ -183,7 +190,6 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Let
             }
             due.into_iter().for_each(|effect| flight.start(effect));
         }
-        let wake_at = live.wake_at((&effects, &waits), now);
         if flight.is_empty() {
             let Some(due_at) = wake_at.or_else(|| live.ears.patience(&live.run, now)) else {
                 return live.end(stuck(), lease.with(flight.take_over())).await;

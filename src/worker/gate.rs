@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::Shared;
 use super::append::chain;
+use super::command::Command;
 use super::execute::{Begun, created_at};
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
@@ -68,7 +69,8 @@ fn entrant(begun: &Begun, concurrency: &Concurrency) -> Result<Entrant, Problem>
         key,
         runs_max: i32::try_from(concurrency.limit).unwrap_or(i32::MAX),
         priority,
-        waits: concurrency.on_limit == OnLimit::Queue,
+        waits: concurrency.on_limit != OnLimit::Skip,
+        displaces: concurrency.on_limit == OnLimit::Cancel,
     })
 }
 
@@ -113,9 +115,18 @@ pub async fn decide(shared: &Shared, claimed: Vec<Begun>) -> Result<Decided, sto
     if entrants.is_empty() {
         return Ok(decided);
     }
-    let places = shared.gates.store.enter_gates(entrants).await?;
+    let cancel = Command::Cancel.content();
+    let entered = shared.gates.store.enter_gates(entrants, cancel).await?;
+    if !entered.displaced.is_empty() {
+        shared.addressees.tell(entered.displaced);
+        shared.wake_claims.notify_one();
+    }
     for begun in asking {
-        let place = places.get(&begun.run_id).copied().unwrap_or(Place::Waits);
+        let place = entered
+            .places
+            .get(&begun.run_id)
+            .copied()
+            .unwrap_or(Place::Waits);
         shared.metrics.gates(place);
         match place {
             Place::In => decided.begin.push(begun),

@@ -14,6 +14,7 @@ use crate::event::Event;
 use crate::expression::Value;
 use crate::id::Id;
 use crate::run::{Entry, entry};
+use crate::trigger::REPLAY_OF;
 use crate::workflow::Definition;
 
 /// Media type of the body of a start that brings a journal with it: `{"input", "journal"}`.
@@ -21,9 +22,6 @@ pub const RESUMING: &str = "application/vnd.hookwright.replay+json";
 
 /// CloudEvents `type` of an event that starts one run.
 pub const REQUESTED: &str = "io.hookwright.run.requested.v1";
-
-/// The attribute that names the run (or the event) that is repeated.
-pub use crate::trigger::REPLAY_OF;
 
 /// The attribute that names the task from which it is repeated.
 pub const REPLAY_FROM: &str = "replayfrom";

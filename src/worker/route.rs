@@ -22,7 +22,7 @@ use crate::event::Event;
 use crate::expression::Value;
 use crate::fault_point;
 use crate::id::Id;
-use crate::store::{Link, NewRun, Routing, Target};
+use crate::store::{self, Link, NewRun, Routing, Target};
 use crate::trigger;
 use crate::workflow::Definition;
 
@@ -108,20 +108,22 @@ async fn route_leftovers(shared: &Shared, executor: &Executor, link: &mut Link) 
     }
 }
 
-/// Routes one batch; tries until the database has answered.
-async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec<Appended>) {
-    let Some(batch) = screen::hold(shared, link, batch).await else {
-        return;
-    };
-    let mut decided = decide(shared, executor, &batch).await;
+/// Decides on a batch and stores that; tries until the database has answered.
+async fn stored(
+    shared: &Shared,
+    executor: &Executor,
+    link: &mut Link,
+    batch: &[Appended],
+) -> (Decided, store::Routed) {
+    let mut decided = decide(shared, executor, batch).await;
     let mut pause = Duration::from_millis(100);
     fault_point::pass("route");
-    let routed = loop {
+    loop {
         match link.route(&decided.routing).await {
-            Ok(routed) if !routed.stale => break routed,
+            Ok(routed) if !routed.stale => return (decided, routed),
             Ok(_) => {
                 learn(shared, link).await;
-                decided = decide(shared, executor, &batch).await;
+                decided = decide(shared, executor, batch).await;
             }
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "events could not be routed; trying again");
@@ -129,7 +131,15 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec
                 pause = (pause * 2).min(BACKOFF_MAX);
             }
         }
+    }
+}
+
+/// Routes one batch.
+async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec<Appended>) {
+    let Some(batch) = screen::hold(shared, link, batch).await else {
+        return;
     };
+    let (decided, routed) = stored(shared, executor, link, &batch).await;
     fault_point::pass("routed");
     let Decided {
         routing,

@@ -4,10 +4,12 @@
 mod answers;
 mod documents;
 mod evil;
+mod limits;
 mod logs;
 mod matching;
 mod redirects;
 mod requests;
 mod retries;
+mod signing;
 mod sink;
 mod world;

@@ -1,6 +1,10 @@
 //! Calls as runs make them, end to end: places at a destination, credentials, functions, documents
 //! of APIs.
 
+mod changes;
+mod limits;
 mod openapi;
+mod outages;
 mod places;
+mod tls;
 mod tokens;

@@ -31,7 +31,13 @@ const LARGE: [&str; 12] = [
 ];
 
 /// Statements that read an index in its order up to a limit, and so need no condition on it.
-const ORDERED: [&str; 4] = ["unrouted", "ready_queues", "sweep", "held_sources"];
+const ORDERED: [&str; 5] = [
+    "unrouted",
+    "ready_queues",
+    "sweep",
+    "held_sources",
+    "call_parked",
+];
 
 /// Twenty thousand of everything, with ids of today.
 const FILL: &str = "
@@ -164,6 +170,9 @@ fn call(name: &str, ids: &[String]) -> (String, u64) {
         "load_mail" => (format!("{}, 1000", list(ids)), 2_000),
         "wake" => (list(ids), 2_500),
         "deliver" => (format!("'{}', 1000", Id::from(uuid::Uuid::nil())), 60_000),
+        // It looks at so many letters, each run's one probe.
+        "take_rate" => ("1, '{10,100}', '{10,1}', 5, 0".to_owned(), 100),
+        "call_parked" => ("500".to_owned(), 60_000),
         "post" => (format!("'{}', '{}', 1, '\\x00'", ids[0], new[0]), 100),
         "fire" => ("64".to_owned(), 1_000),
         "close" => ("1".to_owned(), 4_000),
@@ -186,7 +195,7 @@ fn call(name: &str, ids: &[String]) -> (String, u64) {
         "release_held" => ("'s', 256".to_owned(), 3_000),
         name if name.contains("reject") => rejecting(name, &ids[0]),
         "rest" => (String::new(), 200),
-        "tick" => ("'[]', '[]', 'due', 1, 0".to_owned(), 200),
+        "tick" => ("'[]', '[]', 'due', 1, 0, ''".to_owned(), 200),
         "sweep" => ("30000, 5, '{}', 1, 0".to_owned(), 3_000),
         other => panic!("no arguments for {other}: add them"),
     }

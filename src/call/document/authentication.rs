@@ -4,12 +4,16 @@ use http::HeaderName;
 
 use super::is_reserved;
 use super::oauth2::{self, OAuth2};
+use super::signing::{self, Signing};
 use crate::call::reference::reference;
 use crate::secret::Reference;
 use crate::workflow::document::Place;
 
 /// Schemes that have their place in the language and come later.
-const LATER: [&str; 5] = ["oidc", "mtls", "awsSigV4", "signature", "standardWebhooks"];
+const LATER: [&str; 1] = ["oidc"];
+
+const SCHEMES: &str = "write apiKey, basic, bearer, digest, oauth2, awsSigV4, standardWebhooks or \
+                       signature";
 
 /// How calls authenticate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +46,8 @@ pub enum Authentication {
     },
     /// `oauth2 {…}` (RFC 6749).
     OAuth2(Box<OAuth2>),
+    /// `awsSigV4 {…}`, `standardWebhooks {…}` or `signature {…}`: the request is signed.
+    Signed(Signing),
 }
 
 impl Authentication {
@@ -53,7 +59,7 @@ impl Authentication {
                 carrier: Carrier::Header(name),
                 ..
             } => name == header,
-            Self::ApiKey { .. } => false,
+            Self::ApiKey { .. } | Self::Signed(_) => false,
             _ => header == http::header::AUTHORIZATION,
         }
     }
@@ -79,10 +85,17 @@ pub enum Username {
 
 pub(super) fn read(place: &Place<'_>) -> Option<Authentication> {
     let object = place.object()?;
+    if let Some(at) = object.optional("mtls") {
+        at.fault_with(
+            "a client certificate is no `authentication` here",
+            "write `tls: { certificate: …, key: … }` beside it",
+        );
+        return None;
+    }
     if let Some(later) = LATER.iter().find(|scheme| object.has(scheme)) {
         place.fault_with(
             format!("`{later}` is not supported by this version yet"),
-            "supported here: apiKey, basic, bearer, digest, oauth2",
+            SCHEMES,
         );
         return None;
     }
@@ -92,16 +105,22 @@ pub(super) fn read(place: &Place<'_>) -> Option<Authentication> {
         (object.optional("bearer"), bearer),
         (object.optional("digest"), digest),
         (object.optional("oauth2"), oauth2::read),
+        (object.optional("awsSigV4"), |at| {
+            signing::aws(at).map(Authentication::Signed)
+        }),
+        (object.optional("standardWebhooks"), |at| {
+            signing::standard_webhooks(at).map(Authentication::Signed)
+        }),
+        (object.optional("signature"), |at| {
+            signing::hmac(at).map(Authentication::Signed)
+        }),
     ];
     object.finish();
     let mut given = schemes
         .into_iter()
         .filter_map(|(at, read)| Some((at?, read)));
     let (Some((at, read)), None) = (given.next(), given.next()) else {
-        place.fault_with(
-            "`authentication` has exactly one scheme",
-            "write apiKey, basic, bearer, digest or oauth2",
-        );
+        place.fault_with("`authentication` has exactly one scheme", SCHEMES);
         return None;
     };
     read(&at)

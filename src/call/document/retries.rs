@@ -4,12 +4,15 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::positive;
-use crate::call::retry::{ATTEMPTS_CAP, Policy};
+use crate::call::retry::{ATTEMPTS_CAP, Errors, Policy, Unknown};
 use crate::workflow::definition::Backoff;
 use crate::workflow::document::{Object, Place};
 
 /// The widest growth of a delay that still means something.
 const FACTOR_MAX: f64 = 100.0;
+
+/// Delays of a schedule at most.
+const SCHEDULE_MAX: usize = 100;
 
 /// Entries of `statuses` at most.
 const STATUSES_MAX: usize = 64;
@@ -33,9 +36,30 @@ pub(super) fn read(place: &Place<'_>) -> Option<(Policy, Option<Duration>)> {
         policy.backoff = growth;
     }
     policy.jitter = object.optional("jitter").and_then(|at| jitter(&at));
+    policy.unknown_outcome = object
+        .optional("unknownOutcome")
+        .and_then(|at| at.one_of(&["retry", "fail"]))
+        .map(|word| [Unknown::Retry, Unknown::Fail][word]);
+    if let Some(errors) = object.optional("errors").and_then(|at| errors(&at)) {
+        policy.errors = errors;
+    }
+    if let Some(at) = object.optional("schedule") {
+        let others = ["delay", "backoff"];
+        if others.iter().any(|name| object.has(name)) {
+            at.fault_with(
+                "`schedule` says all delays by itself",
+                "leave out `delay` and `backoff`",
+            );
+        }
+        policy.schedule = schedule(&at);
+        policy.attempts_max = u32::try_from(policy.schedule.len() + 1).unwrap_or(u32::MAX);
+    }
     let limits = object.optional_object("limit");
     let attempt_duration = limits.and_then(|limit| limited(limit, &mut policy));
-    if let Some(ranges) = object.optional("statuses").and_then(|at| statuses(&at)) {
+    if let Some(ranges) = object
+        .optional("statuses")
+        .and_then(|at| statuses(&at, 300))
+    {
         policy.statuses = ranges;
     }
     object.finish();
@@ -59,6 +83,32 @@ fn limited(limit: Object<'_>, policy: &mut Policy) -> Option<Duration> {
     let duration = positive(&attempt, "duration");
     attempt.finish();
     duration
+}
+
+/// The delays before the second attempt and those after it.
+fn schedule(place: &Place<'_>) -> Vec<Duration> {
+    let list = place.array().unwrap_or_default();
+    if list.is_empty() || list.len() > SCHEDULE_MAX {
+        place.fault(format!("a schedule has 1 to {SCHEDULE_MAX} delays"));
+    }
+    list.iter().filter_map(Place::duration).collect()
+}
+
+/// Which failures without an answer are tried again.
+fn errors(place: &Place<'_>) -> Option<Errors> {
+    let mut errors = Errors {
+        connect: false,
+        timeout: false,
+        broken: false,
+    };
+    for at in place.array()? {
+        match at.one_of(&["connect", "timeout", "broken"])? {
+            0 => errors.connect = true,
+            1 => errors.timeout = true,
+            _ => errors.broken = true,
+        }
+    }
+    Some(errors)
 }
 
 fn backoff(place: &Place<'_>) -> Option<Backoff> {
@@ -117,18 +167,20 @@ fn jitter(place: &Place<'_>) -> Option<(Duration, Duration)> {
     Some((from, to))
 }
 
-/// Statuses to try again: numbers, or classes such as `5xx`.
-fn statuses(place: &Place<'_>) -> Option<Vec<RangeInclusive<u16>>> {
+/// Statuses: numbers, or classes such as `5xx`.
+pub(super) fn statuses(place: &Place<'_>, min: i64) -> Option<Vec<RangeInclusive<u16>>> {
     let list = place.array()?;
     if list.len() > STATUSES_MAX {
         place.fault(format!("at most {STATUSES_MAX} statuses may be listed"));
         return None;
     }
-    Some(list.iter().filter_map(status).collect())
+    Some(list.iter().filter_map(|at| status(at, min)).collect())
 }
 
-fn status(place: &Place<'_>) -> Option<RangeInclusive<u16>> {
+fn status(place: &Place<'_>, min: i64) -> Option<RangeInclusive<u16>> {
     match place.node().as_str() {
+        Some("2xx") if min < 300 => Some(200..=299),
+        Some("3xx") if min < 300 => Some(300..=399),
         Some("4xx") => Some(400..=499),
         Some("5xx") => Some(500..=599),
         Some(_) => {
@@ -136,7 +188,7 @@ fn status(place: &Place<'_>) -> Option<RangeInclusive<u16>> {
             None
         }
         None => {
-            let status = u16::try_from(place.integer(300, 599)?).ok()?;
+            let status = u16::try_from(place.integer(min, 599)?).ok()?;
             Some(status..=status)
         }
     }

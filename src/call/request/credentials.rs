@@ -104,6 +104,8 @@ pub(super) fn declared(
             let exchange = Exchange::Challenge(named(username)?, resolve(password)?);
             return defer(prepared, exchange);
         }
+        // Once the request is complete.
+        Authentication::Signed(_) => return Ok(()),
         Authentication::OAuth2(policy) => {
             let request = Box::new(policy.resolved(resolve)?);
             return defer(prepared, Exchange::Token(request, None));

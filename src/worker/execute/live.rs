@@ -207,10 +207,10 @@ impl<'a> Live<'a> {
     /// Takes a letter in. What the run has no use for is taken too, so that it does not come again.
     fn take(&mut self, mail: Mail, now: Timestamp) {
         let change = match &mail.letter {
-            Letter::Event { event, addressed } => Some(
-                exchange::heard(&self.run, event, *addressed)
-                    .map(|event| Change::Received { event }),
-            ),
+            Letter::Event { event, addressed } => {
+                let heard = self.run.heard(event, *addressed);
+                Some(heard.map(|event| Change::Received { event }))
+            }
             Letter::Command(content) => Command::of(content).map(|it| it.change(&self.run)),
             Letter::Child(content) => family::returned(content).map(Some),
             Letter::Lost => None,

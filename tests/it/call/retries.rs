@@ -216,6 +216,72 @@ fn a_policy_has_an_end_in_time() {
     assert!(policy.next(late).is_none());
 }
 
+#[tokio::test]
+async fn a_schedule_says_every_delay() {
+    let sink = Sink::saying(503, "").await;
+    let schedule = "retry: { schedule: [PT1S, PT1M, PT4H] }";
+    let world = World::new(&[document(&sink, schedule)]);
+    let mut effect = get("destination://crm/");
+    for (spent, seconds) in [(0, 1), (1, 60), (2, 4 * 3_600)] {
+        (effect.attempt, effect.spent) = (spent + 1, spent);
+        let (_, after) = world.retry(&effect).await;
+        assert_eq!(after, Duration::from_secs(seconds));
+    }
+    (effect.attempt, effect.spent) = (4, 3);
+    world.error(&effect).await;
+}
+
+#[tokio::test]
+async fn what_may_have_been_done_is_repeated_only_where_that_is_harmless() {
+    let hang = || Play::Hang(Vec::new());
+    let quick = "timeout: PT0.1S\n";
+    for (method, more, repeated) in [
+        ("POST", "", true),
+        ("POST", "idempotencyKey: off", false),
+        ("POST", "retry: { unknownOutcome: fail }", false),
+        (
+            "POST",
+            "idempotencyKey: off\nretry: { unknownOutcome: retry }",
+            true,
+        ),
+        ("PUT", "idempotencyKey: off", true),
+        ("GET", "retry: { unknownOutcome: fail }", true),
+        ("GET", "retry: { errors: [connect] }", false),
+        ("GET", "retry: { errors: [timeout] }", true),
+    ] {
+        let sink = Sink::start(move |_, _| hang()).await;
+        let world = World::new(&[document(&sink, &format!("{quick}{more}"))]);
+        let effect = call_with(method, "destination://crm/", |_| ());
+        let performed = world.perform(&effect).await;
+        let is_repeated = matches!(performed, Performed::Retry { .. });
+        assert_eq!(is_repeated, repeated, "{method} {more}: {performed:?}");
+        let unknown = format!("{performed:?}").contains("whether it was done is not known");
+        let expected = !repeated && method == "POST";
+        assert_eq!(unknown, expected, "{method} {more}: {performed:?}");
+    }
+    let nobody = "destination: crm\nbaseUrl: http://127.0.0.1:9\nidempotencyKey: off\n";
+    let world = World::new(&[nobody.to_owned()]);
+    world
+        .retry(&call_with("POST", "destination://crm/", |_| ()))
+        .await;
+}
+
+#[tokio::test]
+async fn a_destination_says_which_statuses_it_expects() {
+    let sink = Sink::start(|seen, _| answer(seen.target[1..].parse().unwrap(), &[], "")).await;
+    let world = World::new(&[document(&sink, "expect: [2xx, 404]")]);
+    for status in [200, 204, 404] {
+        world
+            .output(&get(&format!("destination://crm/{status}")))
+            .await;
+    }
+    world.error(&get("destination://crm/400")).await;
+    let world = World::new(&[document(&sink, "expect: [201]")]);
+    world.output(&get("destination://crm/201")).await;
+    let (attempt, _) = world.error(&get("destination://crm/202")).await;
+    assert_eq!(attempt.status, Some(202));
+}
+
 proptest::proptest! {
     #[test]
     fn no_delay_is_longer_than_a_day(attempt: u32, elapsed: u64, asked: Option<u64>, chance: f64) {

@@ -45,6 +45,10 @@ impl World {
         let secrets = HashMap::from([
             ("key".to_owned(), "s3cret-key-of-the-test".to_owned().into()),
             (
+                "webhook".to_owned(),
+                "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned().into(),
+            ),
+            (
                 "login".to_owned(),
                 r#"{"user":"ann","pass":"pass-of-ann"}"#.to_owned().into(),
             ),
@@ -135,6 +139,7 @@ pub fn declared(documents: &[String]) -> Vec<Declared> {
         .zip(1..)
         .map(|(text, number)| Declared {
             number,
+            version: 1,
             document: Arc::new(parse(text).unwrap()),
         })
         .collect()
