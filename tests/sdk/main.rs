@@ -188,5 +188,5 @@ fn main() {
             count += 1;
         }
     }
-    println!("sdk: {count} messages of 6 senders agree with their packages");
+    eprintln!("sdk: {count} messages of 6 senders agree with their packages");
 }
