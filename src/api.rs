@@ -5,6 +5,7 @@
 //! from the same list ([`routes`]). Probes and metrics are `server`'s, deliveries `webhook`'s.
 
 pub mod access;
+pub mod approvals;
 pub mod bodies;
 mod bundles;
 pub mod cloudevents;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 use axum::Router;
 use serde::Deserialize;
 
+use crate::approval;
 use crate::run;
 use crate::secret::{Keyring, Redactor};
 use crate::store::{self, Store};
@@ -94,6 +96,8 @@ pub struct Parts {
     pub fetch: documents::Fetch,
     /// Makes this node see a change at once; the others notice the raised revision.
     pub reload: Reload,
+    /// Takes decisions on approvals.
+    pub decisions: approval::Shared,
     /// Deliveries that were refused.
     pub rejected: Arc<Rejected>,
     /// What this node's door has counted.
@@ -159,6 +163,7 @@ pub fn routes() -> routes::Routes {
     let routes = runs::routes(routes);
     let routes = tasks::routes(routes);
     let routes = schedules::routes(routes);
+    let routes = approvals::routes(routes);
     let routes = events::routes(routes);
     let routes = sources::routes(routes);
     let routes = destinations::routes(routes);

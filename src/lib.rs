@@ -7,6 +7,7 @@ pub mod cli;
 pub mod server;
 pub mod api;
 pub mod webhook;
+pub mod approval;
 pub mod worker;
 pub mod simulate;
 pub mod call;

@@ -6,6 +6,7 @@
 //! memory against the real destinations. Nothing here is stored, and nothing is random.
 
 mod answers;
+mod decisions;
 mod document;
 mod drive;
 mod expected;

@@ -27,6 +27,7 @@ pub mod partitions;
 pub mod plans;
 
 pub mod api_keys;
+pub mod approvals;
 pub mod batches;
 pub mod checkpoints;
 pub mod deployments;

@@ -17,7 +17,7 @@ use super::pages::{self, Query};
 use super::routes::{About, Routes};
 use super::{Error, State, runs};
 use crate::problem::Problem;
-use crate::run::{Attempt, Record, Run, Surroundings, entry};
+use crate::run::{Attempt, Links, Record, Run, Surroundings, entry};
 use crate::store::runs::{Status, StoredRun};
 use crate::worker::route;
 use crate::workflow::Definition;
@@ -123,6 +123,7 @@ pub(super) async fn told(
     };
     let surroundings = Surroundings {
         tasks_max: state.tasks_max,
+        links: Arc::new(Links::hidden()),
         id: stored.line.id,
         environment: Arc::clone(&state.environment),
         secrets: Arc::clone(&state.secrets),

@@ -19,8 +19,10 @@ use serde_json::value::RawValue;
 
 use self::values::Values;
 use super::Run;
+use super::approval::Ask;
 use super::frame::{Branches, Frame, FrameId, Phase, State, Trial};
 use crate::expression::Value;
+use crate::id::Id;
 
 pub use restore::Unfit;
 
@@ -110,6 +112,12 @@ enum StoredState {
         at: Standing,
     },
     Listen(ear::StoredEar),
+    Approval {
+        id: Id,
+        ask: Ask,
+        until: Timestamp,
+        decisions: Vec<Place>,
+    },
 }
 
 impl Run {
@@ -190,6 +198,12 @@ fn state<'a>(frame: &'a Frame, values: &mut Values<'a>) -> Option<StoredState> {
         State::Fork(branches) => fork(branches, values),
         State::Try(trial) => attempt(trial, values)?,
         State::Listen(open) => StoredState::Listen(ear::stored(open, values)),
+        State::Approval(ballot) => StoredState::Approval {
+            id: ballot.id,
+            ask: (*ballot.ask).clone(),
+            until: ballot.until,
+            decisions: ballot.decisions.iter().map(|it| values.place(it)).collect(),
+        },
     })
 }
 

@@ -46,6 +46,9 @@ impl Run {
     /// Offers an event to all that listen. One that is addressed to the run and that nobody takes
     /// is kept for a task that will.
     pub(super) fn received(&mut self, event: Received) {
+        if task::approval::heard(self, &event) {
+            return;
+        }
         let ids: Vec<FrameId> = self.frames.keys().copied().collect();
         let mut taken = false;
         for id in ids {

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use crate::expression::Value;
 use crate::workflow::definition::{For, Kind, Task, TaskList, Then, Try};
 
+use super::task::approval::{self, Ballot};
 use super::task::listen::Ear;
 use super::{Key, Request};
 
@@ -190,6 +191,8 @@ pub(super) enum State {
     Try(Box<Trial>),
     /// Events are waited for.
     Listen(Box<Ear>),
+    /// People are asked.
+    Approval(Box<Ballot>),
 }
 
 /// A call that is open.
@@ -346,6 +349,7 @@ impl Frame {
                 Phase::Delay(_) => None,
             },
             State::Listen(ear) => Some(ear.each.as_ref()?.1.nest.clone()),
+            State::Approval(ballot) => Some(approval::nest(self, ballot, slot)),
             State::Passing | State::Call(_) | State::Wait(_) => None,
         }
     }
@@ -364,6 +368,7 @@ impl Frame {
                 (Phase::Catch(list), Some(recovery)) => (list, recovery),
                 _ => return None,
             },
+            (State::Approval(_), Kind::Approval(task)) => return task.notify.clone(),
             (State::Listen(ear), Kind::Listen(task)) => {
                 (&ear.each.as_ref()?.1, &task.foreach.as_ref()?.body)
             }

@@ -149,14 +149,19 @@ fn admit(
     let (door, router, stop) = (Arc::clone(door), router.clone(), stop.clone());
     tasks.spawn(async move {
         let _place = place;
-        converse(&door, stream, router, stop).await;
+        converse(&door, (stream, peer.ip()), router, stop).await;
     });
 }
 
-async fn converse(door: &Door, stream: TcpStream, router: Router, stop: CancellationToken) {
+async fn converse(
+    door: &Door,
+    (stream, peer): (TcpStream, IpAddr),
+    router: Router,
+    stop: CancellationToken,
+) {
     // Answers are small and must leave at once.
     let _without = stream.set_nodelay(true);
-    let pace = Arc::new(Pace::default());
+    let pace = Arc::new(Pace::of(peer));
     let io = TokioIo::new(Paced::new(stream, Arc::clone(&pace)));
     let service = pace.service(router);
     let builder = door.builder();

@@ -16,6 +16,8 @@ use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower::ServiceExt;
 
+use crate::approval::Peer;
+
 /// How often the clock of a head is looked at.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
 
@@ -27,6 +29,7 @@ const BUSY: u64 = u64::MAX;
 /// Progress of one connection: idle, busy, or the time at which the head began, in milliseconds
 /// since the connection was made, plus one.
 pub struct Pace {
+    peer: Option<Peer>,
     made_at: Instant,
     state: AtomicU64,
 }
@@ -35,6 +38,7 @@ impl Default for Pace {
     fn default() -> Self {
         // A new connection owes its first request at once.
         Self {
+            peer: None,
             made_at: Instant::now(),
             state: AtomicU64::new(1),
         }
@@ -42,6 +46,15 @@ impl Default for Pace {
 }
 
 impl Pace {
+    /// The pace of a connection from this address.
+    #[must_use]
+    pub fn of(peer: std::net::IpAddr) -> Self {
+        Self {
+            peer: Some(Peer(peer)),
+            ..Self::default()
+        }
+    }
+
     fn read_something(&self) {
         let now = u64::try_from(self.made_at.elapsed().as_millis()).unwrap_or(BUSY - 2) + 1;
         let _other = self
@@ -93,7 +106,12 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         };
         pace.state.store(BUSY, Ordering::Release);
         Box::pin(async move {
-            let response = router.oneshot(request.map(Body::new)).await;
+            let mut request = request.map(Body::new);
+            // Deliveries are not asked where they come from.
+            if let (Some(peer), false) = (pace.peer, request.uri().path().starts_with("/hooks/")) {
+                request.extensions_mut().insert(peer);
+            }
+            let response = router.oneshot(request).await;
             pace.state.store(after, Ordering::Release);
             response
         })

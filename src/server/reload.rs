@@ -262,6 +262,7 @@ pub fn api_parts(world: &Arc<World>, settings: &Settings) -> api::Parts {
             let world = Arc::clone(&reload);
             Box::pin(async move { all(&world).await })
         }),
+        decisions: Arc::clone(&world.decisions),
         rejected: Arc::clone(&world.rejected),
         door: Arc::new(move || serde_json::to_value(counters.tally()).unwrap_or_default()),
         tasks_max: settings.run.tasks_max,

@@ -10,7 +10,8 @@ use crate::call::{Identity, Performed};
 use crate::expression::Value;
 use crate::id::Id;
 use crate::problem::Problem;
-use crate::run::{Change, Effect, End, Entry, Key, Pending, Record, Run, Surroundings};
+use crate::run::approval::Approval;
+use crate::run::{Change, Effect, End, Entry, Key, Links, Pending, Record, Run, Surroundings};
 use crate::secret::Secrets;
 
 /// Entries of one run at most; the bound of tasks ends any real loop long before.
@@ -42,6 +43,9 @@ pub(super) trait Hands {
 
     /// Whether the effect of this key is being performed.
     fn performs(&self, key: &Key) -> bool;
+
+    /// These approvals are open.
+    fn asks(&mut self, _: Vec<Approval>) {}
 
     /// Begins to perform an effect.
     fn start(&mut self, effect: &Effect);
@@ -86,6 +90,7 @@ pub(super) async fn drive(mut run: Run, input: Change, hands: &mut impl Hands) -
         if hands.is_idle() && until.is_none() {
             break;
         }
+        hands.asks(run.open_approvals());
         match hands.next(until).await {
             Ok(Some(change)) => run.apply(entry(hands.now(), change)),
             Ok(None) => {}
@@ -100,6 +105,13 @@ pub(super) async fn drive(mut run: Run, input: Change, hands: &mut impl Hands) -
     }
 }
 
+/// Links of approvals that are the same in every play.
+fn links() -> Links {
+    Links::new("http://localhost", |_, approver| {
+        format!("approver-{approver}")
+    })
+}
+
 /// What surrounds a run that is played.
 pub(super) fn surroundings(
     id: Id,
@@ -112,6 +124,7 @@ pub(super) fn surroundings(
         environment: Arc::from(environment),
         secrets: crate::run::named_secrets(secrets),
         tasks_max,
+        links: Arc::new(links()),
     })
 }
 

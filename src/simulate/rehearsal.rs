@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::answers::{Asked, Rule};
+use super::decisions::Script;
 use super::document::{Arrival, Case, Start};
 use super::drive::{self, Hands};
 use super::stage::Stage;
@@ -16,6 +17,7 @@ use crate::call::{self, Destinations};
 use crate::event::Event;
 use crate::expression::Value;
 use crate::id::Id;
+use crate::run::approval::Approval;
 use crate::run::{Action, Change, Effect, Key, Run};
 use crate::trigger::{self, Triggers};
 use crate::workflow::Definition;
@@ -42,6 +44,7 @@ struct Scripted<'a> {
     rules: Vec<Rule>,
     calls: Vec<Call>,
     granted: Granted,
+    decisions: Script,
     /// Why there is no going on.
     unanswered: Option<String>,
     starting: Vec<Effect>,
@@ -88,6 +91,7 @@ pub async fn rehearse(
         rules: case.answers.clone(),
         calls: Vec::new(),
         granted: Granted::default(),
+        decisions: Script::new(&case.decisions),
         unanswered: None,
         starting: Vec::new(),
         outcomes: BTreeMap::new(),
@@ -100,9 +104,11 @@ pub async fn rehearse(
         rules,
         calls,
         unanswered,
+        decisions,
         ..
     } = hands;
-    Ok(verdict::judge(case, played, calls, &rules, unanswered))
+    let left = (rules.as_slice(), decisions.left());
+    Ok(verdict::judge(case, played, calls, left, unanswered))
 }
 
 /// The input of the run that an event starts.
@@ -173,6 +179,10 @@ impl Hands for Scripted<'_> {
         self.outcomes.values().any(|(other, _)| other == key)
     }
 
+    fn asks(&mut self, open: Vec<Approval>) {
+        self.decisions.asks(open);
+    }
+
     fn start(&mut self, effect: &Effect) {
         self.starting.push(effect.clone());
     }
@@ -189,6 +199,15 @@ impl Hands for Scripted<'_> {
             }
         }
         // At the same time a deadline counts before an outcome, as it does in `worker::execute`.
+        let outcome_at = self.outcomes.first_key_value().map(|((at, _), _)| *at);
+        let sooner = |at: &Timestamp| {
+            let limits = [until, outcome_at];
+            limits.into_iter().flatten().all(|limit| *at < limit)
+        };
+        if let Some(at) = self.decisions.next_at().filter(sooner) {
+            self.now = self.now.max(at);
+            return Ok(self.decisions.give(self.now));
+        }
         let first = self.outcomes.first_entry();
         let first = first.filter(|first| until.is_none_or(|until| first.key().0 < until));
         match (first, until) {
@@ -288,7 +307,7 @@ fn refuse(told: &mut Option<String>, asked: &Asked<'_>, why: &str) -> (Duration,
 }
 
 /// The task's name: the last word of its reference.
-fn name(reference: &str) -> String {
+pub(super) fn name(reference: &str) -> String {
     let last = reference.rsplit('/').next().unwrap_or_default();
     last.replace("~1", "/").replace("~0", "~")
 }

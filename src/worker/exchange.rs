@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::event::{DedupeKey, Event};
+use crate::event::{DECIDED, DedupeKey, Event};
 use crate::id::Id;
 use crate::run::{Received, Run};
 use crate::secret::Redactor;
@@ -27,6 +27,7 @@ pub fn heard(run: &Run, event: &Event, addressed: bool) -> Option<Received> {
     };
     let raw = match run.hears(&received) {
         Some(raw) => raw,
+        None if event.kind == DECIDED => false,
         None if addressed => true,
         None => return None,
     };

@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::lost::Lost;
 use super::Shared;
+use super::asked::{self, Hiding};
 use super::checkpoint::Since;
 use super::exchange::{self, Ears};
 use super::flight::{Flight, Place};
@@ -261,6 +262,7 @@ impl<'a> Live<'a> {
             environment: Arc::clone(&shared.environment),
             secrets: Arc::clone(&shared.secrets),
             tasks_max: shared.tasks_max,
+            links: Arc::clone(&shared.links),
         };
         let (definition, surroundings) = (Arc::clone(&begun.definition), Arc::new(surroundings));
         let has_checkpoint = begun.checkpoint.is_some();
@@ -296,6 +298,7 @@ impl<'a> Live<'a> {
         if begun.seq > 0 {
             // What was lived before was exchanged then.
             let _published = run.take_outgoing();
+            let _asked = run.take_approvals();
             let _known = ears.settled(&run, false);
         }
         Ok(Self {
@@ -327,7 +330,7 @@ impl<'a> Live<'a> {
         };
         // What is hidden in the journal must not be seen here either, and replaced by stars it
         // would not be what the journal says.
-        if !self.shared.redactor().is_clean(&state) {
+        if !self.hiding().is_clean(&state) {
             return self.since.refuse(state.len());
         }
         if self.since.takes(state.len()) {
@@ -354,11 +357,16 @@ impl<'a> Live<'a> {
         }
     }
 
+    fn hiding(&self) -> Hiding {
+        Hiding::of(&self.run, &self.shared.links, self.shared.redactor())
+    }
+
     /// Whether there is something that others must learn of before this run goes on.
     fn has_news(&self) -> bool {
         !self.announced.is_empty()
             || self.mail.has_taken()
             || self.run.has_outgoing()
+            || self.run.has_approvals()
             || self.ears.changed(&self.run)
     }
 
@@ -431,10 +439,11 @@ impl<'a> Live<'a> {
         let exchange = self.exchange(&next);
         // Whoever replays the run must see by its rows that this has been done.
         let first = exchange.is_some() && self.seq.load(Ordering::Relaxed) == 0;
+        let hiding = self.hiding();
         let entries = (first || !self.unsaved.is_empty()).then(|| {
             let encoded = entry::encode(&std::mem::take(&mut self.unsaved));
             self.since.journaled(encoded.len());
-            self.shared.redactor().redact_json(encoded).into()
+            hiding.json(encoded).into()
         });
         Settlement {
             run_id: self.run_id,
@@ -462,18 +471,22 @@ impl<'a> Live<'a> {
         let mut outgoing = self.run.take_outgoing();
         outgoing.extend(correlation);
         outgoing.append(&mut self.announced);
-        if listens.is_none() && taken.is_empty() && outgoing.is_empty() {
+        let approvals = self.run.take_approvals();
+        let awaits = waits && self.run.awaits_decisions();
+        let silent = listens.is_none() && outgoing.is_empty() && approvals.is_empty();
+        if silent && taken.is_empty() && !awaits {
             return None;
         }
-        let redactor = self.shared.redactor();
-        let publish = |event| exchange::publish(event, &redactor);
+        let hiding = self.hiding();
         let listens = listens.unwrap_or_else(|| self.ears.keys());
         let known = self.shared.listening.known();
         Some(Box::new(Exchange {
-            events: outgoing.into_iter().map(publish).collect(),
+            events: outgoing.into_iter().map(|it| hiding.publish(it)).collect(),
             taken,
             filters: listens.filters_but(|filter| known.has(filter)),
             listens: listens.keys,
+            approvals: asked::rows(&approvals, &self.shared.links, &hiding.redactor),
+            awaits,
             ..Exchange::default()
         }))
     }

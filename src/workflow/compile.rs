@@ -4,6 +4,7 @@
 //! a `None` is never the only sign that something is wrong. Features of the language that this
 //! version does not run yet are refused here, so that nothing is accepted and then ignored.
 
+mod approval;
 mod authentication;
 mod call;
 mod catch;
@@ -26,6 +27,8 @@ use super::definition::Definition;
 use super::document::{Object, Place};
 use super::openapi::{Documents, pins_json};
 use crate::expression::Value;
+
+pub use data::validator;
 
 use components::Components;
 

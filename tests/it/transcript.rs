@@ -13,7 +13,8 @@ use hookwright::id::Id;
 use hookwright::problem::{Kind, Problem};
 use hookwright::run::entry::{decode, encode};
 use hookwright::run::{
-    Action, Attempt, Change, Effect, End, Entry, Key, Outcome, Pending, Received, Run, Surroundings,
+    Action, Attempt, Change, Effect, End, Entry, Key, Links, Outcome, Pending, Received, Run,
+    Surroundings,
 };
 use hookwright::workflow::{self, Definition};
 use jiff::{SignedDuration, Timestamp};
@@ -91,6 +92,9 @@ pub fn surroundings(tasks_max: u32) -> Arc<Surroundings> {
         environment: Arc::from("test"),
         secrets: Arc::new(|name| (name == "token").then(|| Value::string("s3cret-token"))),
         tasks_max,
+        links: Arc::new(Links::new("http://links.test/", |_, approver| {
+            format!("token-{approver}")
+        })),
     })
 }
 
@@ -154,6 +158,13 @@ impl Life {
             self.twin = restored;
         }
         assert_eq!(lived, shown(&self.twin.pending()), "with checkpoints");
+        let approvals = self.run.open_approvals();
+        assert_eq!(approvals, replayed.open_approvals());
+        assert_eq!(approvals, self.twin.open_approvals());
+        for approval in self.run.take_approvals() {
+            let (standing, title) = (approval.standing.word(), &approval.ask.title);
+            self.say(&format!("  {standing}: {title}"));
+        }
         let listens = format!("{:?}", self.run.listens());
         assert_eq!(listens, format!("{:?}", replayed.listens()));
         assert_eq!(listens, format!("{:?}", self.twin.listens()));
@@ -273,7 +284,12 @@ impl Life {
 
     /// The next event comes; one that the run does not want is not journaled.
     fn hear(&mut self, at: Timestamp) {
-        let (_, event) = self.events.pop_front().expect("an event");
+        let (_, mut event) = self.events.pop_front().expect("an event");
+        if let Some(open) = self.run.open_approvals().first() {
+            let id = open.id.to_string();
+            let envelope = text(&event.envelope).replace("\"?\"", &format!("\"{id}\""));
+            event.envelope = json(&envelope);
+        }
         let kind = event.envelope.get("type").unwrap_or_default();
         let wanted = self.run.hears(&event).is_some() || event.addressed;
         if wanted {
@@ -414,6 +430,21 @@ pub fn live_with_events(
     replies: &[(&str, Reply)],
     events: &[Told<'_>],
 ) -> String {
+    heard(body, input, replies, events).transcript().to_owned()
+}
+
+/// The same with the records behind the transcript.
+pub fn live_with_records_and_events(
+    body: &str,
+    input: &str,
+    replies: &[(&str, Reply)],
+    events: &[Told<'_>],
+) -> String {
+    let life = heard(body, input, replies, events);
+    format!("{}\n--\n{}", life.transcript(), life.records())
+}
+
+fn heard(body: &str, input: &str, replies: &[(&str, Reply)], events: &[Told<'_>]) -> Life {
     let mut life = Life::new(body, replies);
     for (number, (after_ms, kind, data)) in events.iter().enumerate() {
         let addressed = kind.starts_with('@');
@@ -444,5 +475,5 @@ pub fn live_with_events(
             break;
         }
     }
-    life.transcript().to_owned()
+    life
 }
