@@ -114,7 +114,7 @@ pub fn definition(root: &Place<'_>, documents: &Documents) -> Option<Definition>
         .place()
         .node()
         .get("schedule")
-        .is_some_and(|schedule| schedule.get("on").is_some());
+        .and_then(|schedule| schedule.get("on"));
     let gathering = metadata
         .as_ref()
         .and_then(|metadata| gathering::gathering(metadata, events, &context));

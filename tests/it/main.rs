@@ -21,6 +21,7 @@ mod container;
 mod dedupe;
 mod definitions;
 mod demo;
+mod deployment;
 mod document;
 mod egress;
 mod examples;
