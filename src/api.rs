@@ -9,9 +9,11 @@ pub mod approvals;
 pub mod bodies;
 mod bundles;
 pub mod cloudevents;
+pub mod control;
 pub mod definitions;
 pub mod destinations;
 pub mod documents;
+pub mod duplicates;
 pub mod error;
 pub mod events;
 pub mod keys;
@@ -19,13 +21,17 @@ pub mod ledger;
 pub mod openapi;
 pub mod pages;
 pub mod rejections;
+pub mod replays;
 pub mod routes;
 pub mod runs;
+pub mod samples;
 pub mod schedules;
 pub mod secrets;
 pub mod sources;
 pub mod starts;
 pub mod tasks;
+mod ties;
+mod why;
 pub mod workflows;
 
 use std::future::Future;
@@ -100,6 +106,8 @@ pub struct Parts {
     pub decisions: approval::Shared,
     /// Deliveries that were refused.
     pub rejected: Arc<Rejected>,
+    /// How many calls to the destination of a number this node has made in the last half minute.
+    pub recent_calls: Arc<dyn Fn(i32) -> u32 + Send + Sync>,
     /// What this node's door has counted.
     pub door: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
     /// The `worker.tasks_max` that runs are held to: replaying must end where living does.
@@ -161,16 +169,20 @@ pub fn routes() -> routes::Routes {
     let routes = workflows::routes(routes);
     let routes = starts::routes(routes);
     let routes = runs::routes(routes);
+    let routes = control::routes(routes);
+    let routes = replays::routes(routes);
     let routes = tasks::routes(routes);
     let routes = schedules::routes(routes);
     let routes = approvals::routes(routes);
     let routes = events::routes(routes);
     let routes = sources::routes(routes);
+    let routes = samples::routes(routes);
     let routes = destinations::routes(routes);
     let routes = secrets::routes(routes);
     let routes = bundles::routes(routes);
     let routes = keys::routes(routes);
     let routes = rejections::routes(routes);
+    let routes = duplicates::routes(routes);
     let routes = ledger::routes(routes);
     openapi::routes(routes)
 }

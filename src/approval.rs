@@ -26,7 +26,7 @@ use crate::store::{self, NewEvent, Store, Target};
 use crate::worker::{Appender, Unavailable};
 
 pub use form::Wrong;
-pub use page::{Peer, origin, router};
+pub use page::{origin, router};
 
 /// What takes decisions, as its doors share it.
 pub type Shared = Arc<Decisions>;
@@ -151,6 +151,8 @@ pub struct Origin {
 #[derive(Serialize)]
 struct Decided<'a> {
     approval: Id,
+    reference: &'a str,
+    iteration: &'a str,
     decision: &'static str,
     by: &'a str,
     comment: Option<&'a str>,
@@ -242,6 +244,8 @@ impl Decisions {
         };
         let data = Decided {
             approval: stored.id.into(),
+            reference: &stored.reference,
+            iteration: &stored.iteration,
             decision,
             by: choice.by.trim(),
             comment,

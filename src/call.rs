@@ -5,15 +5,21 @@
 //! say whether that was the end of it. Waiting between attempts is the engine's, through the
 //! journal.
 
+mod admission;
 mod api_document;
+mod budget;
+pub mod circuit;
+mod conditions;
 pub mod document;
 pub mod egress;
 mod exchange;
 mod failure;
 mod fetch;
+pub mod limit;
 pub mod metrics;
 mod perform;
 mod permit;
+mod ramp;
 pub mod reference;
 mod registry;
 pub mod rehearse;
@@ -29,6 +35,8 @@ use serde::Deserialize;
 use crate::id::Id;
 use crate::run::{Attempt, Outcome};
 
+pub use admission::News;
+pub use budget::Demand;
 pub use document::{Document, parse};
 pub use fetch::Unfetched;
 pub use metrics::Metrics;

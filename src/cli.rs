@@ -5,8 +5,12 @@ pub mod approvals;
 pub mod check;
 pub mod client;
 pub mod demo;
+pub mod events;
 pub mod keys;
+pub mod output;
 pub mod run;
+pub mod runs;
+pub mod samples;
 pub mod serve;
 pub mod sources;
 pub mod test;
@@ -40,6 +44,12 @@ enum Command {
     Apply(apply::Apply),
     /// Check definitions and tests of workflows without running anything; for CI.
     Check(check::Check),
+    /// List, show, cancel, suspend and resume runs.
+    Runs(runs::Runs),
+    /// Run a run again, from the start or from a task that failed.
+    Replay(runs::Replay),
+    /// List, show, explain and replay events; send signed samples to sources.
+    Events(events::Events),
     /// Show how to register a source; check the catalogue of senders against test vectors.
     Sources(sources::SourcesCommand),
     /// Test workflows with scripted answers and a clock of their own; for CI.
@@ -136,6 +146,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(serve) => serve.run().await,
         Command::Demo(demo) => demo.run().await,
         Command::Apply(apply) => apply.run().await,
+        Command::Runs(runs) => runs.run().await,
+        Command::Replay(replay) => replay.run().await,
+        Command::Events(events) => events.run().await,
         Command::Sources(sources) => sources.run().await,
         Command::Check(check) => check.run().await,
         Command::Test(test) => test.run().await,

@@ -6,8 +6,8 @@
 pub mod cli;
 pub mod server;
 pub mod api;
-pub mod webhook;
 pub mod approval;
+pub mod webhook;
 pub mod worker;
 pub mod simulate;
 pub mod call;

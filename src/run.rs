@@ -18,6 +18,8 @@ mod surroundings;
 mod record;
 mod frame;
 mod fault;
+mod outside;
+mod prefix;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
@@ -37,8 +39,9 @@ use self::record::Records;
 pub use approval::Links;
 pub use checkpoint::Unfit;
 pub use credentials::{Credentials, Grant, TokenRequest};
-pub use effect::{Action, Effect, Listening, Request, Wait};
+pub use effect::{Action, Child, Effect, Errand, Listening, Request, Wait};
 pub use entry::{Attempt, Change, Entry, Key, Outcome, Received};
+pub use prefix::{Unusable, before, begins_with};
 pub use record::Record;
 pub use secrets::named_secrets;
 pub use surroundings::{Config, Resolve, Surroundings};
@@ -88,6 +91,11 @@ pub struct Run {
     frames: BTreeMap<FrameId, Box<Frame>>,
     /// What the outside may name.
     open: HashMap<Key, Door>,
+    /// The tasks that await another run, by that run.
+    children: HashMap<Id, FrameId>,
+    /// What other runs are to do, not yet taken.
+    errands: Vec<Errand>,
+    suspended: bool,
     /// What is left to do in the moment of the entry; empty between entries.
     moves: Vec<Move>,
     /// Task executions so far; also the latest frame.
@@ -100,8 +108,8 @@ pub struct Run {
     approvals: BTreeMap<Id, approval::Approval>,
     /// Addressed events that no task has listened for yet, oldest first.
     kept: VecDeque<Received>,
-    /// Events to publish, not yet taken.
-    outgoing: Vec<Event>,
+    /// Events to publish, not yet taken, each with the task execution it comes from.
+    outgoing: Vec<(FrameId, Event)>,
     /// Data emitted in the moment of the entry, in bytes.
     emitted_bytes: usize,
     end: Option<End>,
@@ -140,6 +148,9 @@ impl Run {
             deadline: None,
             frames: BTreeMap::new(),
             open: HashMap::new(),
+            children: HashMap::new(),
+            errands: Vec::new(),
+            suspended: false,
             moves: Vec::new(),
             executions: 0,
             listens: 0,
@@ -188,15 +199,17 @@ impl Run {
             return;
         }
         // Clocks of nodes differ a little; time within a run only goes on.
-        self.now = self.now.max(entry.at);
         self.emitted_bytes = 0;
-        if let Change::Attempted { key, .. } | Change::Performed { key, .. } = &entry.change
-            && let Some(deadline) = self.overdue(key)
-        {
+        if let Some(deadline) = self.overdue(&entry) {
+            if let Change::ChildEnded { child, .. } = &entry.change {
+                self.children.remove(child);
+            }
+            self.now = self.now.max(entry.at);
             self.fired(&deadline);
             self.settle();
             return;
         }
+        self.now = self.now.max(entry.at);
         match (entry.change, self.started_at) {
             (Change::Started { input }, None) => self.start(input),
             (Change::Started { .. }, Some(_)) => self.misfit("/", "a second start"),
@@ -218,6 +231,17 @@ impl Run {
                 _,
             ) => task::call::performed(self, &key, attempt, outcome),
             (Change::Fired { key }, _) => self.fired(&key),
+            (
+                Change::ChildStarted {
+                    key,
+                    child,
+                    workflow_id,
+                },
+                _,
+            ) => task::run::started(self, &key, child, workflow_id),
+            (Change::ChildEnded { child, outcome }, _) => task::run::ended(self, child, outcome),
+            (Change::Suspended, _) => self.suspended = true,
+            (Change::Resumed, _) => self.suspended = false,
             (Change::Received { event }, _) => self.received(event),
             (Change::Cancelled, _) => self.finish(End::Cancelled),
         }
@@ -253,6 +277,7 @@ impl Run {
                 }),
                 State::Try(trial) => waits.extend(task::r#try::wait(frame, trial)),
                 State::Passing
+                | State::Child(_)
                 | State::Do(_)
                 | State::For(_)
                 | State::Fork(_)
@@ -293,41 +318,6 @@ impl Run {
     #[must_use]
     pub fn records_begun(&self) -> usize {
         self.records.as_ref().map_or(0, Records::begun)
-    }
-
-    /// The deadline that had passed when an outcome came: it counts, the outcome does not. A late
-    /// answer must not win against its timeout, nor may the timeout of what is around a call look
-    /// like an error of the call, which a `catch` inside could swallow.
-    fn overdue(&self, key: &Key) -> Option<Key> {
-        let Some(Door::Leaf(leaf)) = self.open.get(key).copied() else {
-            return None;
-        };
-        let mut next = self.frames.get(&leaf);
-        if next?.nearest.is_none_or(|until| until > self.now) {
-            return None;
-        }
-        let mut waits = Vec::new();
-        while let Some(frame) = next {
-            if let State::Approval(ballot) = &frame.state {
-                let (key, until) = (frame.key(), ballot.until);
-                waits.push(Wait { key, until });
-            }
-            if let State::Try(trial) = &frame.state {
-                waits.extend(task::r#try::wait(frame, trial));
-            }
-            if let Some(until) = frame.deadline {
-                let key = frame.timeout_key();
-                waits.push(Wait { key, until });
-            }
-            next = self.frames.get(&frame.parent);
-        }
-        if let Some(until) = self.deadline {
-            let key = workflow_timeout_key();
-            waits.push(Wait { key, until });
-        }
-        // From the outside: where times are equal an enclosing deadline counts.
-        let first = waits.into_iter().rev().min_by_key(|wait| wait.until)?;
-        Some(first.key)
     }
 
     fn fired(&mut self, key: &Key) {
@@ -406,6 +396,10 @@ impl Run {
             State::Call(_) | State::Wait(_) => {
                 self.open.remove(&frame.key());
             }
+            State::Child(open) => {
+                self.open.remove(&frame.key());
+                task::run::closed(self, open);
+            }
             State::Try(trial) => {
                 if let Some(wait) = task::r#try::wait(&frame, trial) {
                     self.open.remove(&wait.key);
@@ -441,40 +435,6 @@ impl Run {
             Some(frame) => frame.context = Some(context),
             None => self.context = context,
         }
-    }
-
-    fn workflow_descriptor(&self) -> Value {
-        let make = || {
-            let id = self.surroundings.id.to_string();
-            Value::object([
-                ("id".to_owned(), Value::string(id)),
-                ("definition".to_owned(), self.definition.value.clone()),
-                ("input".to_owned(), self.input.clone()),
-                (
-                    "startedAt".to_owned(),
-                    scope::time(self.started_at.unwrap_or(self.now)),
-                ),
-            ])
-        };
-        self.workflow.get_or_init(make).clone()
-    }
-
-    fn runtime_descriptor(&self) -> Value {
-        let make = || {
-            let environment = Value::string(self.surroundings.environment.as_ref());
-            Value::object([
-                ("name".to_owned(), Value::string("hookwright")),
-                (
-                    "version".to_owned(),
-                    Value::string(env!("CARGO_PKG_VERSION")),
-                ),
-                (
-                    "metadata".to_owned(),
-                    Value::object([("environment".to_owned(), environment)]),
-                ),
-            ])
-        };
-        self.runtime.get_or_init(make).clone()
     }
 }
 

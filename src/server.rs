@@ -29,7 +29,7 @@ use crate::store::Store;
 use crate::store::managed::Managed;
 use crate::telemetry::Registry;
 use crate::webhook::{self, Counters, Documents, Rejected, Sources};
-use crate::worker::{self, Definitions, Roles, Worker};
+use crate::worker::{self, Definitions, Roles, Screens, Worker};
 use crate::{api, approval, telemetry};
 
 pub use metrics::Metrics;
@@ -70,6 +70,8 @@ pub struct World {
     pub definitions: Arc<Definitions>,
     /// Where webhooks come from.
     pub sources: Arc<Sources>,
+    /// What sources say of their events.
+    pub screens: Arc<Screens>,
     /// Where calls go.
     pub destinations: Arc<Destinations>,
     /// Secret values.
@@ -225,12 +227,14 @@ impl World {
         let destinations = Arc::new(destinations);
         let definitions = Arc::new(Definitions::new(store.clone()));
         let metrics = Arc::new(worker::Metrics::new(prometheus)?);
+        let screens = Arc::new(Screens::default());
         let parts = worker::Parts {
             store: store.clone(),
             definitions: Arc::clone(&definitions),
             destinations: Arc::clone(&destinations),
             environment: Arc::clone(&environment),
             secrets: named_secrets(&secrets),
+            screens: Arc::clone(&screens),
             redactor: redactor(&secrets),
             tasks_max: settings.run.tasks_max,
             links: links(settings, &keyring),
@@ -251,7 +255,7 @@ impl World {
         let counted = approval::Metrics::new(prometheus)?;
         let appender = worker.appender.clone();
         let decisions = approval::Decisions::new(store.clone(), appender, counted);
-        let queue = webhook::rejected::Queue::new(prometheus)?;
+        let queue = webhook::rejected::Queue::new(prometheus, settings.webhook.kept())?;
         Ok(Self {
             documents,
             decisions: Arc::new(decisions),
@@ -259,6 +263,7 @@ impl World {
             store,
             definitions,
             sources,
+            screens,
             destinations,
             secrets,
             keyring,

@@ -21,6 +21,7 @@ mod jwks;
 mod jwt;
 mod key;
 mod pointer;
+pub mod samples;
 mod sign;
 mod signed;
 mod template;
@@ -28,7 +29,7 @@ mod timestamp;
 mod tree;
 mod view;
 mod x509;
-mod xml;
+pub(crate) mod xml;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -379,13 +380,18 @@ impl Scheme {
         headers
     }
 
-    /// The headers that make a delivery genuine: signature, timestamp and id, in addition to the
-    /// ones it has. Signs with the newest secret and at `delivery.now`.
+    /// The headers that make a delivery genuine: signature or credential, timestamp and id, in
+    /// addition to the ones it has. Signs with the newest secret and at `delivery.now`.
     ///
     /// # Errors
     /// Why this scheme or delivery cannot be signed.
     pub fn sign(&self, delivery: &Delivery<'_>, keys: &dyn Keys) -> Result<HeaderMap, SignError> {
-        let signed = self.tree.signing().ok_or(SignError::Unsupported)?;
-        sign::headers(signed, &self.event, &self.names.pointers, (delivery, keys))
+        let signing = sign::Signing {
+            delivery,
+            keys,
+            event: &self.event,
+            pointers: &self.names.pointers,
+        };
+        signing.tree(&self.tree)
     }
 }

@@ -6,6 +6,8 @@
 //! memory against the real destinations. Nothing here is stored, and nothing is random.
 
 mod answers;
+mod arrivals;
+mod children;
 mod decisions;
 mod document;
 mod drive;

@@ -13,18 +13,23 @@ use crate::id::Id;
 use crate::workflow::Definition;
 use crate::workflow::definition::{EventFilter, Read, Schedule, Strategy};
 
+mod body;
 mod envelope;
 mod filter;
 pub mod gate;
 mod gather;
 mod index;
 mod listeners;
+mod screen;
 pub mod timetable;
+mod verdicts;
 
 pub use envelope::{envelope, raw, received_at};
 pub use filter::{Candidate, Verdict};
 pub use gather::{Complete, complete};
 pub use listeners::{Filter, Listeners, key};
+pub use screen::{REPLAY_OF, Screen, is_asked_for};
+pub use verdicts::Told;
 
 use envelope::attribute;
 use filter::ReceivedAt;

@@ -9,14 +9,16 @@ pub mod admission;
 pub mod cloudevents;
 pub mod counters;
 pub mod documents;
+mod gate;
 pub mod rejected;
+pub mod sample;
 pub mod source;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -24,6 +26,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use ipnet::IpNet;
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -36,6 +39,7 @@ use crate::worker::{Appender, Unavailable};
 pub use admission::{Admission, Admitted};
 pub use counters::{Counters, Rejection};
 pub use documents::Documents;
+pub use gate::Peer;
 pub use rejected::Rejected;
 pub use source::{Source, Sources};
 
@@ -54,6 +58,32 @@ pub struct Config {
     pub body_bytes_max: usize,
     /// How long a body may take to arrive, in milliseconds.
     pub body_timeout_ms: u64,
+    /// Networks of proxies whose `X-Forwarded-For` counts, for sources that take deliveries from
+    /// certain networks only.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Rejected deliveries, and as many duplicates, that a node keeps in a minute.
+    pub rejections_per_minute_max: u32,
+    /// Rejected deliveries, and as many duplicates, that are kept in all.
+    pub rejections_max: u32,
+    /// Bytes of rejected deliveries, and as many of duplicates, that are kept in all.
+    pub rejections_bytes_max: u64,
+    /// How many days they are kept.
+    pub rejections_days: u16,
+}
+
+impl Config {
+    /// How much is kept of deliveries that became no event.
+    #[must_use]
+    pub const fn kept(&self) -> rejected::Limits {
+        rejected::Limits {
+            per_minute_max: self.rejections_per_minute_max,
+            bounds: crate::store::rejections::Bounds {
+                days: self.rejections_days,
+                count: self.rejections_max,
+                bytes: self.rejections_bytes_max,
+            },
+        }
+    }
 }
 
 /// What the door works with.
@@ -176,7 +206,19 @@ async fn take(
         // The signature is over the bytes as sent, and a compressed body has no honest size.
         return Err(Refusal::Rejected(Rejection::ContentEncoding));
     }
-    let body = read(body, &parts.headers, &door.config)
+    let entered = source.as_ref().map_or(Ok(()), |source| {
+        source.enter(&parts, body.is_end_stream(), &door.config.trusted_proxies)
+    });
+    if let Err(rejection) = entered
+        && !rejection.is_secretive()
+    {
+        return Err(Refusal::Rejected(rejection));
+    }
+    let own = source
+        .as_ref()
+        .and_then(|source| source.intake.body_bytes_max);
+    let body_bytes_max = own.unwrap_or(door.config.body_bytes_max);
+    let body = read(body, &parts.headers, (body_bytes_max, &door.config))
         .await
         .map_err(Refusal::Rejected)?;
     let path_and_query = parts
@@ -198,13 +240,25 @@ async fn take(
         pretend(&delivery);
         return Err(Refusal::Rejected(Rejection::UnknownSource));
     };
-    let gate = source.gate(&delivery);
-    gate.map_err(Refusal::Rejected)?;
-    let admitted = admit(door, source, &delivery).await;
+    if let Err(rejection) = entered {
+        pretend(&delivery);
+        return Err(Refusal::Rejected(rejection));
+    }
+    decide(door, source, &delivery).await
+}
+
+/// What becomes of a delivery that a source has looked at the head of.
+async fn decide(
+    door: &Door,
+    source: &Admission,
+    delivery: &Delivery<'_>,
+) -> Result<Taken, Refusal> {
+    let admitted = admit(door, source, delivery).await;
     if let Err(Rejection::Signature(cause)) = &admitted
         && *cause != Cause::KeyUnavailable
     {
-        door.rejected.keep(&source.name, *cause, &delivery);
+        let why = rejected::Why::Refused(*cause);
+        door.rejected.keep(&source.name, why, delivery);
     }
     match admitted.map_err(Refusal::Rejected)? {
         Admitted::Event(new) => {
@@ -220,6 +274,10 @@ async fn take(
                 ([(header::CONTENT_TYPE, "application/json")], body).into_response()
             });
             let duplicate = receipt.duplicate;
+            if duplicate {
+                let why = rejected::Why::Duplicate(receipt.id);
+                door.rejected.keep(&source.name, why, delivery);
+            }
             Ok(Taken::Stored { answer, duplicate })
         }
         Admitted::Batch(events) => batch(door, source, events).await,
@@ -306,15 +364,19 @@ async fn act(door: &Door, source: &Admission, action: Option<Action>) -> Result<
 }
 
 /// Reads the body as it is, within the limits of size and time.
-async fn read(body: Body, headers: &HeaderMap, config: &Config) -> Result<Bytes, Rejection> {
+async fn read(
+    body: Body,
+    headers: &HeaderMap,
+    (body_bytes_max, config): (usize, &Config),
+) -> Result<Bytes, Rejection> {
     let declared = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok());
     let declared = declared.and_then(|length| length.parse::<usize>().ok());
-    if declared.is_some_and(|length| length > config.body_bytes_max) {
+    if declared.is_some_and(|length| length > body_bytes_max) {
         return Err(Rejection::BodyTooLarge);
     }
-    let collect = Limited::new(body, config.body_bytes_max).collect();
+    let collect = Limited::new(body, body_bytes_max).collect();
     let deadline = Duration::from_millis(config.body_timeout_ms);
     match tokio::time::timeout(deadline, collect).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
@@ -357,8 +419,15 @@ fn reject(rejection: Rejection, quiet: bool) -> Response {
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "the source takes no such media type",
         ),
+        Rejection::RateLimit { .. } => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "the source takes no more deliveries now; please send it again",
+        ),
         // One answer for all: a stranger learns nothing of what exists or how close he came.
-        Rejection::UnknownSource | Rejection::PathToken | Rejection::Signature(_) => (
+        Rejection::UnknownSource
+        | Rejection::Address
+        | Rejection::PathToken
+        | Rejection::Signature(_) => (
             StatusCode::UNAUTHORIZED,
             "the delivery could not be verified",
         ),
@@ -367,6 +436,10 @@ fn reject(rejection: Rejection, quiet: bool) -> Response {
         return status.into_response();
     }
     let mut response = Problem::http(status, detail).into_response();
+    if let Rejection::RateLimit { retry_after_s } = rejection {
+        let after = HeaderValue::from(retry_after_s);
+        response.headers_mut().insert(header::RETRY_AFTER, after);
+    }
     if matches!(rejection, Rejection::BodyTimeout | Rejection::BodyTooLarge) {
         // What is left of the body is not read.
         response

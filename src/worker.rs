@@ -8,10 +8,13 @@ pub mod asked;
 pub mod batch;
 pub mod checkpoint;
 pub mod claim;
+pub mod command;
+pub mod conditions;
 pub mod definitions;
 pub mod endings;
 pub mod execute;
 pub mod exchange;
+pub mod family;
 pub mod flight;
 pub mod gate;
 pub mod gather;
@@ -19,9 +22,12 @@ pub mod lifecycle;
 pub mod listening;
 pub mod mail;
 pub mod metrics;
+pub mod origin;
+pub mod rates;
 pub mod report;
 pub mod route;
 pub mod schedule;
+pub mod screen;
 pub mod session;
 pub mod settle;
 mod spacing;
@@ -48,6 +54,7 @@ pub use definitions::Definitions;
 pub use endings::Endings;
 pub use mail::Letterbox;
 pub use metrics::Metrics;
+pub use screen::Screens;
 pub use session::Session;
 
 /// Lanes of the ledger, one for each connection that counts.
@@ -118,6 +125,8 @@ pub struct Parts {
     pub environment: Arc<str>,
     /// Resolves `$secrets.<name>`.
     pub secrets: Arc<Resolve>,
+    /// What sources say of their events.
+    pub screens: Arc<Screens>,
     /// The redactor for what is written down, as of now.
     pub redactor: Arc<Redaction>,
     /// Executions of tasks in one run; one more faults it.
@@ -150,6 +159,8 @@ pub struct Shared {
     held: Held,
     addressees: Arc<mail::Addressees>,
     listening: listening::Listening,
+    screens: Arc<Screens>,
+    screens_store: Store,
     lifecycle_events: bool,
     /// Told when events were gathered.
     gathered: Notify,
@@ -247,6 +258,8 @@ impl Worker {
             checkpoints,
             timers: Arc::default(),
             gates: gate::Gates::new(parts.store.clone()),
+            screens: parts.screens,
+            screens_store: parts.store.clone(),
             batches: batch::Batches::new(parts.store),
             wake_claims: Notify::new(),
             backlog: AtomicBool::new(false),
@@ -401,8 +414,22 @@ impl Worker {
         self.keep(tokio::spawn(async move {
             sweep::run(swept, link.await, config).await
         }));
+        self.keep(tokio::spawn(rates::run(
+            Arc::clone(shared),
+            store.link("rates"),
+        )));
+        self.keep(tokio::spawn(conditions::hear(
+            Arc::clone(shared),
+            store.clone(),
+        )));
+        self.keep(tokio::spawn(conditions::run(
+            Arc::clone(shared),
+            store.link("conditions"),
+            self.appender.clone(),
+        )));
         self.keep(tokio::spawn(sweep::partitions(store.clone())));
         self.keep(tokio::spawn(gate::run(Arc::clone(shared))));
+        self.keep(tokio::spawn(screen::run(Arc::clone(shared))));
     }
 
     fn keep(&self, task: JoinHandle<()>) {

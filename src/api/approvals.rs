@@ -12,10 +12,11 @@ use super::bodies::{self, Raw};
 use super::pages::{self, Query};
 use super::routes::{About, Request, Routes};
 use super::{Error, State};
-use crate::approval::{self, Choice, Origin, Peer, Refused, Via, Wrong};
+use crate::approval::{self, Choice, Origin, Refused, Via, Wrong};
 use crate::id::Id;
 use crate::run::approval::{Ask, Standing};
 use crate::store::approvals::{ApprovalFilter, StoredApproval};
+use crate::webhook::Peer;
 use crate::workflow::Fault;
 
 /// Who decides where a request says nobody and no API key is asked for.

@@ -12,6 +12,7 @@ use super::pages::Query;
 use super::routes::{About, Routes};
 use super::workflows::DEFINITION;
 use super::{Error, State};
+use crate::store;
 use crate::store::destinations::Destination;
 use crate::store::sources::Put;
 
@@ -23,6 +24,82 @@ struct Shown<'a> {
     created_at: jiff::Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    condition: Option<Condition>,
+}
+
+/// Runs that wait for a destination are counted up to here.
+const WAITING_MAX: i32 = 100_000;
+
+/// The time over which this node counts its calls, in seconds.
+const RECENT_S: f64 = 30.0;
+
+/// How a destination is, by what all nodes know.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Condition {
+    /// `up`; `down`: calls wait, one tries now and then; `held`: it asked to be left alone.
+    state: &'static str,
+    /// When it went down, or came up for the last time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<jiff::Timestamp>,
+    /// Why it went down, or did not come up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+    /// Calls that tried since it went down, and failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed_probes: Option<i32>,
+    /// When calls, or the next one that tries, are let through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_at: Option<jiff::Timestamp>,
+    /// Calls a second, since it refused some and did not say when to come back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slowed_to: Option<f64>,
+    /// Calls that may begin at once, where it has a rate limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_left: Option<i64>,
+    /// Runs that wait for it.
+    waiting: i64,
+    /// How long these take at the pace of the last half minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drained_in_seconds: Option<f64>,
+}
+
+impl Condition {
+    fn new(found: store::conditions::Found, recent_calls: u32) -> Self {
+        let known = found.condition;
+        let pace = f64::from(recent_calls) / RECENT_S * found.nodes.max(1) as f64;
+        let held = known.as_ref().filter(|known| !known.held_for.is_zero());
+        let down = known.as_ref().filter(|known| known.down);
+        let retry_at = match (down, held) {
+            (Some(down), Some(held)) => down.retry_at.max(held.held_until),
+            (Some(down), None) => down.retry_at,
+            (None, held) => held.and_then(|held| held.held_until),
+        };
+        let state = match (down, held) {
+            (Some(_), _) => "down",
+            (None, Some(_)) => "held",
+            (None, None) => "up",
+        };
+        let drains = state == "up" && pace > 0.0;
+        Self {
+            state,
+            failed_probes: down.map(|down| down.probes),
+            retry_at,
+            slowed_to: known
+                .as_ref()
+                .and_then(|known| Some(known.slowed?.0))
+                .filter(|_| state != "down"),
+            rate_left: found.rate_left,
+            waiting: found.waiting,
+            drained_in_seconds: drains.then(|| (found.waiting as f64 / pace).ceil()),
+            since: known
+                .as_ref()
+                .filter(|it| it.changes > 0)
+                .map(|it| it.since),
+            cause: known.and_then(|known| known.cause),
+        }
+    }
 }
 
 impl<'a> Shown<'a> {
@@ -32,6 +109,7 @@ impl<'a> Shown<'a> {
             version: destination.version,
             created_at: destination.created_at,
             text: with_text.then_some(destination.text.as_str()),
+            condition: None,
         }
     }
 }
@@ -40,18 +118,11 @@ impl<'a> Shown<'a> {
 #[must_use]
 pub fn routes(routes: Routes) -> Routes {
     const ONE: &str = "Definition";
-    let about = |summary, answers, problems| About {
-        summary,
-        query: &[],
-        request: None,
-        answers,
-        problems,
-    };
     routes
         .add(
             "get /destinations",
             list,
-            about(
+            About::plain(
                 "List destinations by name",
                 &[(200, Some("[Definition]"))],
                 &[400],
@@ -60,9 +131,9 @@ pub fn routes(routes: Routes) -> Routes {
         .add(
             "get /destinations/{name}",
             show,
-            about(
-                "Show a destination with its text",
-                &[(200, Some(ONE))],
+            About::plain(
+                "Show a destination with its text, and how it is",
+                &[(200, Some("Destination"))],
                 &[404],
             ),
         )
@@ -80,7 +151,7 @@ pub fn routes(routes: Routes) -> Routes {
         .add(
             "delete /destinations/{name}",
             remove,
-            about(
+            About::plain(
                 "Forget a destination; calls to it then go without a policy",
                 &[(204, None)],
                 &[404],
@@ -112,10 +183,13 @@ async fn show(
     Path(name): Path<String>,
 ) -> Result<Response, Error> {
     let destination = state.store.destination(&name).await?.ok_or_else(unknown)?;
-    Ok(bodies::json(
-        StatusCode::OK,
-        &Shown::new(&destination, true),
-    ))
+    let number = destination.number;
+    let found = state.store.condition(number, WAITING_MAX).await?;
+    let shown = Shown {
+        condition: Some(Condition::new(found, (state.recent_calls)(number))),
+        ..Shown::new(&destination, true)
+    };
+    Ok(bodies::json(StatusCode::OK, &shown))
 }
 
 async fn put(

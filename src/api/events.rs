@@ -17,14 +17,11 @@ use crate::event::{DedupeKey, Event};
 use crate::id::Id;
 use crate::store::NewEvent;
 use crate::store::events::{EventFilter, EventLine, StoredEvent};
-use crate::trigger;
+use crate::trigger::{self, REPLAY_OF};
 use crate::worker::{Receipt, Unavailable};
 
 /// How many emitted events are listed where nothing is said.
 const EMITTED_DEFAULT: u16 = 1_000;
-
-/// The extension attribute that links a replayed event to the one it repeats.
-pub const REPLAY_OF: &str = "replayof";
 
 #[derive(Serialize)]
 struct Accepted {
@@ -52,7 +49,7 @@ struct ShownEvent<'a> {
     line: ShownLine<'a>,
     attributes: &'a std::collections::BTreeMap<String, String>,
     headers: &'a [(String, String)],
-    /// `inbox`, `ignored` or `routed`.
+    /// `inbox`, `held`, `ignored` or `routed`.
     decision: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     ignored: Option<String>,
@@ -63,6 +60,7 @@ struct ShownEvent<'a> {
 #[must_use]
 pub fn routes(routes: Routes) -> Routes {
     const SHOW: &str = "Show an event and what became of it";
+    const WHY: &str = "Show why: which secret matched, which duplicates came, what filters said";
     const BODY: &str = "Its body, byte for byte, as a download";
     const REPLAY: &str = "Append it again as a new event, linked by `replayof`";
     let plain = |summary, answers| About {
@@ -105,6 +103,7 @@ pub fn routes(routes: Routes) -> Routes {
             problems: &[400],
         })
         .add("get /events/{id}", show, plain(SHOW, &[(200, Some("Event"))]))
+        .add("get /events/{id}/why", super::why::show, plain(WHY, &[(200, Some("Any"))]))
         .add("get /events/{id}/body", body, plain(BODY, &[(200, None)]))
         .add(
             "post /events/{id}/replay",
@@ -213,7 +212,7 @@ fn structured(event: &Event) -> Option<Box<RawValue>> {
     RawValue::from_string(text).ok()
 }
 
-async fn find(state: &State, id: &str) -> Result<StoredEvent, Error> {
+pub(super) async fn find(state: &State, id: &str) -> Result<StoredEvent, Error> {
     let unknown = || Error::NotFound("there is no such event".to_owned());
     let id: Id = id.parse().map_err(|_| unknown())?;
     state.store.event(id).await?.ok_or_else(unknown)
@@ -227,11 +226,7 @@ async fn show(
     let stored = find(&state, &id).await?;
     let decision = state.store.decision(&stored).await?;
     let event = &stored.event;
-    let word = match (&decision.ignored, decision.undecided) {
-        (_, true) => "inbox",
-        (Some(_), false) => "ignored",
-        (None, false) => "routed",
-    };
+    let word = decision.word();
     let line = ShownLine {
         id: event.id,
         event_id: &event.event_id,
@@ -289,7 +284,7 @@ async fn replay(
 ) -> Result<Response, Error> {
     let stored = find(&state, &id).await?;
     if stored.target.is_some() {
-        let detail = "this event is a manual start; start the workflow again instead";
+        let detail = "this event starts one run; replay that run instead";
         return Err(Error::Conflict(detail.to_owned()));
     }
     let (id, mut attributes) = (Id::generate(), stored.event.attributes);

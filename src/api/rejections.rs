@@ -14,7 +14,8 @@ use super::pages::{self, Query};
 use super::routes::{About, Routes};
 use super::{Error, State};
 use crate::id::Id;
-use crate::store::rejections::Label;
+use crate::signature::Cause;
+use crate::store::rejections::{Kind, Label};
 use crate::webhook::rejected::Unreleased;
 
 /// Rejections that one request releases at most; ask again for more.
@@ -26,6 +27,9 @@ struct Shown<'a> {
     id: Id,
     source: &'a str,
     cause: &'a str,
+    reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duplicate_of: Option<Id>,
     received_at: jiff::Timestamp,
     method: &'a str,
     bytes: i32,
@@ -47,13 +51,6 @@ struct Released {
 /// Adds the routes of this file.
 #[must_use]
 pub fn routes(routes: Routes) -> Routes {
-    let about = |summary, answers, problems| About {
-        summary,
-        query: &[],
-        request: None,
-        answers,
-        problems,
-    };
     routes
         .add(
             "get /rejections",
@@ -64,8 +61,8 @@ pub fn routes(routes: Routes) -> Routes {
                     pages::AFTER,
                     pages::LIMIT,
                 ],
-                ..about(
-                    "List rejected deliveries, newest first; they are kept for 7 days",
+                ..About::plain(
+                    "List rejected deliveries, newest first, as long as they are kept",
                     &[(200, Some("[Any]"))],
                     &[400],
                 )
@@ -74,7 +71,7 @@ pub fn routes(routes: Routes) -> Routes {
         .add(
             "get /rejections/{id}/body",
             body,
-            about(
+            About::plain(
                 "The body of a rejected delivery, byte for byte, as a download",
                 &[(200, None)],
                 &[404],
@@ -83,7 +80,7 @@ pub fn routes(routes: Routes) -> Routes {
         .add(
             "post /rejections/{id}/release",
             release,
-            about(
+            About::plain(
                 "Verify a rejected delivery again, as of when it arrived, and append its events",
                 &[(200, Some("Any"))],
                 &[404, 409],
@@ -94,7 +91,7 @@ pub fn routes(routes: Routes) -> Routes {
             release_all,
             About {
                 query: &[("source", "Only of this source"), pages::AFTER],
-                ..about(
+                ..About::plain(
                     "Release up to 100 rejected deliveries, newest first; go on after `next`",
                     &[(200, Some("Any"))],
                     &[400],
@@ -104,7 +101,7 @@ pub fn routes(routes: Routes) -> Routes {
 }
 
 fn unknown() -> Error {
-    Error::NotFound("there is no such rejection".to_owned())
+    Error::NotFound("no such delivery is kept".to_owned())
 }
 
 fn id(text: &str) -> Result<Id, Error> {
@@ -116,9 +113,23 @@ fn shown(label: &Label) -> Shown<'_> {
         id: Id::from(label.id),
         source: &label.source,
         cause: &label.cause,
+        reason: reason(&label.cause),
+        duplicate_of: label.duplicate_of.map(Id::from),
         received_at: label.received_at,
         method: &label.method,
         bytes: label.bytes,
+    }
+}
+
+/// The cause as a sentence.
+fn reason(cause: &str) -> String {
+    match cause {
+        "duplicate" => "there is an event of this id, with the same body".to_owned(),
+        "conflict" => "there is an event of this id, but with another body".to_owned(),
+        _ => {
+            let known = Cause::ALL.iter().find(|known| known.label() == cause);
+            known.map_or_else(|| cause.to_owned(), ToString::to_string)
+        }
     }
 }
 
@@ -127,11 +138,16 @@ async fn list(
     extract::State(state): extract::State<State>,
     uri: Uri,
 ) -> Result<Response, Error> {
-    let query = Query::new(&uri, &["source", "after", "limit"])?;
+    page(&state, &uri, Kind::Refused).await
+}
+
+/// A page of what is kept of one kind.
+pub(super) async fn page(state: &State, uri: &Uri, kind: Kind) -> Result<Response, Error> {
+    let query = Query::new(uri, &["source", "after", "limit"])?;
     let limit = query.limit()?;
-    let before = query.parse("after")?;
+    let at = (query.parse("after")?, limit);
     let store = &state.rejected.store;
-    let labels = store.rejections(query.get("source"), before, limit).await?;
+    let labels = store.rejections(kind, query.get("source"), at).await?;
     let items: Vec<_> = labels.iter().map(shown).collect();
     let next = pages::next(&labels, limit, |label| Id::from(label.id).to_string());
     Ok(query.page(&items, next))
@@ -142,7 +158,12 @@ async fn body(
     extract::State(state): extract::State<State>,
     Path(text): Path<String>,
 ) -> Result<Response, Error> {
-    let kept = state.rejected.store.rejection(id(&text)?).await?;
+    bytes(&state, &text, Kind::Refused).await
+}
+
+/// The body of one that is kept.
+pub(super) async fn bytes(state: &State, text: &str, kind: Kind) -> Result<Response, Error> {
+    let kept = state.rejected.store.rejection(kind, id(text)?).await?;
     let mut response = Response::new(kept.ok_or_else(unknown)?.body.into());
     let headers = response.headers_mut();
     let media = HeaderValue::from_static("application/octet-stream");
@@ -157,7 +178,13 @@ async fn release(
     extract::State(state): extract::State<State>,
     Path(text): Path<String>,
 ) -> Result<Response, Error> {
-    let events = state.rejected.release(id(&text)?).await.map_err(told)?;
+    let_in(&state, &text, Kind::Refused).await
+}
+
+/// Lets one in that is kept.
+pub(super) async fn let_in(state: &State, text: &str, kind: Kind) -> Result<Response, Error> {
+    let events = state.rejected.release(kind, id(text)?).await;
+    let events = events.map_err(told)?;
     let released = Released {
         released: 1,
         events,
@@ -174,11 +201,16 @@ async fn release_all(
     let query = Query::new(&uri, &["source", "after"])?;
     let before = query.parse("after")?;
     let store = &state.rejected.store;
-    let labels = store.rejections(query.get("source"), before, BULK_MAX);
+    let at = (before, BULK_MAX);
+    let labels = store.rejections(Kind::Refused, query.get("source"), at);
     let labels = labels.await?;
     let mut released = Released::default();
     for label in &labels {
-        match state.rejected.release(Id::from(label.id)).await {
+        match state
+            .rejected
+            .release(Kind::Refused, Id::from(label.id))
+            .await
+        {
             Ok(events) => {
                 released.released += 1;
                 released.events += events;

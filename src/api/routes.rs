@@ -36,6 +36,24 @@ pub struct About {
     pub problems: &'static [u16],
 }
 
+impl About {
+    /// A route without query and body.
+    #[must_use]
+    pub const fn plain(
+        summary: &'static str,
+        answers: &'static [(u16, Option<&'static str>)],
+        problems: &'static [u16],
+    ) -> Self {
+        Self {
+            summary,
+            query: &[],
+            request: None,
+            answers,
+            problems,
+        }
+    }
+}
+
 /// One route.
 #[derive(Clone, Copy, Debug)]
 pub struct Operation {

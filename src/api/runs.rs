@@ -10,14 +10,17 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::access::{Allowed, ControlRuns, ReadRuns};
+use super::access::{Allowed, ReadRuns};
 use super::pages::{self, Query};
 use super::routes::{About, Routes};
 use super::tasks::{self, ShownTask};
-use super::{Error, State, bodies, starts};
+use super::ties::ShownTies;
+use super::{Error, State, bodies};
 use crate::id::Id;
+use crate::store::events::StoredEvent;
 use crate::store::runs::{RunFilter, RunLine, Status};
 use crate::store::workflows::Workflow;
+use crate::worker::origin::{self, Ties};
 
 /// Tasks that are shown with a run; `tasksNext` says where the others are.
 const TASKS_SHOWN_MAX: usize = pages::LIMIT_MAX as usize;
@@ -53,6 +56,8 @@ struct ShownRun<'a> {
     workflow: WorkflowIdentity<'a>,
     status: &'static str,
     event_id: Id,
+    #[serde(flatten)]
+    ties: ShownTies,
     input: Option<Box<RawValue>>,
     output: Option<Box<RawValue>>,
     error: Option<Box<RawValue>>,
@@ -71,13 +76,6 @@ struct ShownRun<'a> {
 /// Adds the routes of this file.
 #[must_use]
 pub fn routes(routes: Routes) -> Routes {
-    let control = |summary| About {
-        summary,
-        query: &[],
-        request: None,
-        answers: &[],
-        problems: &[404, 501],
-    };
     routes
         .add(
             "get /runs",
@@ -109,38 +107,6 @@ pub fn routes(routes: Routes) -> Routes {
                 problems: &[404],
             },
         )
-        .add(
-            "post /runs/{id}/suspend",
-            later,
-            control("Suspend a run (not supported yet)"),
-        )
-        .add(
-            "post /runs/{id}/resume",
-            later,
-            control("Resume a run (not supported yet)"),
-        )
-        .add(
-            "post /runs/{id}/cancel",
-            later,
-            control("Cancel a run (not supported yet)"),
-        )
-        .add(
-            "post /runs/{id}/replay",
-            later,
-            control("Run it again (not supported yet)"),
-        )
-}
-
-async fn later(
-    _: Allowed<ControlRuns>,
-    extract::State(state): extract::State<State>,
-    Path(id): Path<String>,
-) -> Result<Response, Error> {
-    let id = run_id(&id)?;
-    state.store.run_line(id).await?.ok_or_else(unknown)?;
-    Err(Error::NotSupported(
-        "not supported by this version yet".to_owned(),
-    ))
 }
 
 /// The status a query asks for.
@@ -176,7 +142,10 @@ async fn list(
 }
 
 /// Keys of the versions that `namespace/name` or `namespace/name/version` means.
-async fn versions(state: &State, workflow: &str) -> Result<Vec<i32>, Error> {
+///
+/// # Errors
+/// 400 where it is neither.
+pub(super) async fn versions(state: &State, workflow: &str) -> Result<Vec<i32>, Error> {
     let parts: Vec<&str> = workflow.split('/').collect();
     let (namespace, name, version) = match parts[..] {
         [namespace, name] => (namespace, name, None),
@@ -243,10 +212,15 @@ pub(super) fn made_at(id: Id) -> Timestamp {
     Timestamp::from_millisecond(at_ms).unwrap_or_default()
 }
 
+/// There is no such run.
 pub(super) fn unknown() -> Error {
     Error::NotFound("there is no such run".to_owned())
 }
 
+/// A run's id from a path.
+///
+/// # Errors
+/// 404 where it is none.
 pub(super) fn run_id(text: &str) -> Result<Id, Error> {
     text.parse().map_err(|_| unknown())
 }
@@ -275,6 +249,7 @@ pub(super) async fn shown(state: &State, id: Id) -> Result<Response, Error> {
         workflow: identity(line),
         status: line.status.word(),
         event_id: line.event_id,
+        ties: Ties::of_event(&stored.event.event, stored.event.target.is_some()).into(),
         input: told.input,
         output: stored.output.as_deref().and_then(tasks::raw),
         error: stored.error.as_deref().and_then(tasks::raw),
@@ -291,17 +266,25 @@ pub(super) async fn shown(state: &State, id: Id) -> Result<Response, Error> {
     Ok(bodies::answer(StatusCode::OK, json))
 }
 
-/// A manual start is answered before its run is made: until then its event stands for it.
+/// The event of a start that is answered before its run is made.
+async fn request(state: &State, id: Id) -> Result<Option<StoredEvent>, Error> {
+    let event = state.store.event(id.counterpart()).await?;
+    let is_of_run = |event: &StoredEvent| event.target.is_some_and(|(_, run_id)| run_id == id);
+    Ok(event.filter(is_of_run))
+}
+
+/// Whether a run was asked for and is not made yet.
+///
+/// # Errors
+/// Where the database does not answer.
+pub(super) async fn is_requested(state: &State, id: Id) -> Result<bool, Error> {
+    Ok(request(state, id).await?.is_some())
+}
+
+/// A start is answered before its run is made: until then its event stands for it.
 async fn requested(state: &State, id: Id) -> Result<Response, Error> {
-    let event = state
-        .store
-        .event(starts::event_of(id))
-        .await?
-        .ok_or_else(unknown)?;
-    let workflow_id = event
-        .target
-        .filter(|(_, run_id)| *run_id == id)
-        .map(|(id, _)| id);
+    let event = request(state, id).await?.ok_or_else(unknown)?;
+    let workflow_id = event.target.map(|(id, _)| id);
     let workflow = match workflow_id {
         Some(workflow_id) => state.store.workflow_by_id(workflow_id).await?,
         None => None,
@@ -327,7 +310,11 @@ async fn requested(state: &State, id: Id) -> Result<Response, Error> {
         },
         status: Status::Pending.word(),
         event_id: event.event.id,
-        input: tasks::raw(&event.event.body),
+        ties: Ties::of_event(&event.event, true).into(),
+        input: match event.event.content_type.as_deref() {
+            Some(origin::RESUMING) => None,
+            _ => tasks::raw(&event.event.body),
+        },
         output: None,
         error: None,
         created_at: made_at(id),

@@ -89,6 +89,7 @@ impl<'a> Shown<'a> {
                 Overlap::Allow => "allow",
                 Overlap::Skip => "skip",
                 Overlap::Queue => "queue",
+                Overlap::Cancel => "cancel",
             };
             (catch_up, overlap)
         });

@@ -41,18 +41,11 @@ impl<'a> Shown<'a> {
 #[must_use]
 pub fn routes(routes: Routes) -> Routes {
     const ONE: &str = "Definition";
-    let about = |summary, answers, problems| About {
-        summary,
-        query: &[],
-        request: None,
-        answers,
-        problems,
-    };
     routes
         .add(
             "get /sources",
             list,
-            about(
+            About::plain(
                 "List sources by name",
                 &[(200, Some("[Definition]"))],
                 &[400],
@@ -61,7 +54,7 @@ pub fn routes(routes: Routes) -> Routes {
         .add(
             "get /sources/{name}",
             show,
-            about("Show a source with its text", &[(200, Some(ONE))], &[404]),
+            About::plain("Show a source with its text", &[(200, Some(ONE))], &[404]),
         )
         .add(
             "put /sources/{name}",
@@ -77,7 +70,7 @@ pub fn routes(routes: Routes) -> Routes {
         .add(
             "delete /sources/{name}",
             remove,
-            about("Close a source's endpoint", &[(204, None)], &[404]),
+            About::plain("Close a source's endpoint", &[(204, None)], &[404]),
         )
 }
 

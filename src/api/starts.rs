@@ -24,9 +24,7 @@ use crate::expression::Value;
 use crate::id::Id;
 use crate::store::runs::RunFilter;
 use crate::store::{NewEvent, Target};
-
-/// CloudEvents `type` of the event that a manual start is.
-pub const REQUESTED: &str = "io.hookwright.run.requested.v1";
+use crate::worker::origin;
 
 /// Longest `Idempotency-Key`, in bytes.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
@@ -114,14 +112,11 @@ async fn start(
         return Err(Error::Conflict(detail.to_owned()));
     }
     let key = idempotency_key(&headers)?;
-    let run_id = Id::generate().counterpart();
-    let new = request(&identity, key, body.clone(), (workflow.id, run_id), &state);
-    let receipt = state.appender.append(new).await?;
-    let run_id = if receipt.duplicate {
-        first(&state, receipt.id, &body).await?
-    } else {
-        run_id
-    };
+    let mut start = Start::of(&identity, workflow.id, body);
+    if let Some(key) = key {
+        start.key(key);
+    }
+    let run_id = start.send(&state).await?;
     if let Some(wait) = wait
         && ended(&state, run_id, wait).await?
     {
@@ -139,16 +134,8 @@ pub(super) async fn at_once(
     identity: &Identity,
     workflow_id: i32,
 ) -> Result<Id, Error> {
-    let run_id = Id::generate().counterpart();
     let body = Bytes::from_static(b"{}");
-    let new = request(identity, None, body, (workflow_id, run_id), state);
-    state.appender.append(new).await?;
-    Ok(run_id)
-}
-
-/// The event of the manual start that becomes this run.
-pub(super) fn event_of(run: Id) -> Id {
-    run.counterpart()
+    Start::of(identity, workflow_id, body).send(state).await
 }
 
 /// The input, checked: no run starts on a body that is not JSON. An empty one is `{}`.
@@ -164,7 +151,11 @@ async fn input(state: &State, body: Bytes) -> Result<Bytes, Error> {
     Ok(body)
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Error> {
+/// The header `Idempotency-Key`.
+///
+/// # Errors
+/// 400 where it is too long, or not of visible ASCII characters.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Error> {
     let Some(value) = headers.get("idempotency-key") else {
         return Ok(None);
     };
@@ -175,43 +166,89 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Error> {
     })
 }
 
-fn request(
-    identity: &Identity,
-    key: Option<&str>,
-    body: Bytes,
-    (workflow_id, run_id): (i32, Id),
-    state: &State,
-) -> NewEvent {
-    let (namespace, name, version) = identity;
-    let source = format!("{PREFIX}/workflows/{namespace}/{name}/{version}");
-    let id = event_of(run_id);
-    let event_id = key.map_or_else(|| id.to_string(), str::to_owned);
-    let key = DedupeKey::new(&source, &event_id);
-    NewEvent {
-        event: Event {
+/// An event that starts a run.
+pub(super) struct Start {
+    event: Event,
+    workflow_id: i32,
+    run_id: Id,
+}
+
+impl Start {
+    /// Starts this version with this input, as a new run.
+    fn of((namespace, name, version): &Identity, workflow_id: i32, input: Bytes) -> Self {
+        let source = format!("{PREFIX}/workflows/{namespace}/{name}/{version}");
+        Self::new(source, Id::generate(), workflow_id, input)
+    }
+
+    /// Starts the workflow as this run.
+    pub(super) fn new(source: String, run_id: Id, workflow_id: i32, body: Bytes) -> Self {
+        let id = run_id.counterpart();
+        let event = Event {
             id,
-            event_id,
+            event_id: id.to_string(),
             source,
-            kind: REQUESTED.to_owned(),
+            kind: origin::REQUESTED.to_owned(),
             attributes: BTreeMap::new(),
             content_type: Some("application/json".to_owned()),
             headers: Vec::new(),
             body,
-        },
-        key,
-        window_days: state.config.dedupe_window_days,
-        target: Some(Target::Start {
+        };
+        Self {
+            event,
             workflow_id,
             run_id,
-        }),
+        }
+    }
+
+    /// Adds an attribute of the event.
+    pub(super) fn attribute(&mut self, name: &str, value: String) {
+        self.event.attributes.insert(name.to_owned(), value);
+    }
+
+    /// Says that the body is more than an input.
+    pub(super) fn media(&mut self, media: &str) {
+        self.event.content_type = Some(media.to_owned());
+    }
+
+    /// Gives it an idempotency key: one that its source has used before names the first run.
+    pub(super) fn key(&mut self, key: &str) {
+        key.clone_into(&mut self.event.event_id);
+    }
+
+    /// Appends it; the id of the run.
+    ///
+    /// # Errors
+    /// 422 where its key came with another body before, 503 where it cannot be stored now.
+    pub(super) async fn send(self, state: &State) -> Result<Id, Error> {
+        let Event { source, body, .. } = &self.event;
+        let (dedupe, body) = (DedupeKey::new(source, &self.event.event_id), body.clone());
+        let (run_id, attributes) = (self.run_id, self.event.attributes.clone());
+        let new = NewEvent {
+            event: self.event,
+            key: dedupe,
+            window_days: state.config.dedupe_window_days,
+            target: Some(Target::Start {
+                workflow_id: self.workflow_id,
+                run_id,
+            }),
+        };
+        let receipt = state.appender.append(new).await?;
+        match receipt.duplicate {
+            true => first(state, receipt.id, (&body, &attributes)).await,
+            false => Ok(run_id),
+        }
     }
 }
 
 /// The run of the start that this one repeats.
-async fn first(state: &State, event_id: Id, body: &Bytes) -> Result<Id, Error> {
+async fn first(
+    state: &State,
+    event_id: Id,
+    (body, attributes): (&Bytes, &BTreeMap<String, String>),
+) -> Result<Id, Error> {
     let gone = || Error::Conflict("the start that had this Idempotency-Key is gone".to_owned());
     let before = state.store.event(event_id).await?.ok_or_else(gone)?;
-    if before.event.body != body {
+    if before.event.body != body || before.event.attributes != *attributes {
         let detail = "this Idempotency-Key was used with another input";
         return Err(Error::invalid(detail));
     }

@@ -16,10 +16,11 @@ use super::access::{Allowed, ReadRuns};
 use super::pages::{self, Query};
 use super::routes::{About, Routes};
 use super::{Error, State, runs};
+use crate::id::Id;
 use crate::problem::Problem;
 use crate::run::{Attempt, Links, Record, Run, Surroundings, entry};
 use crate::store::runs::{Status, StoredRun};
-use crate::worker::route;
+use crate::worker::origin;
 use crate::workflow::Definition;
 
 /// Journal rows in memory at once.
@@ -39,6 +40,9 @@ pub(super) struct ShownTask {
     input: Option<Box<RawValue>>,
     output: Option<Box<RawValue>>,
     error: Option<Problem>,
+    /// The run that a sub-workflow became.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<Id>,
     attempts: Vec<ShownAttempt>,
 }
 
@@ -121,36 +125,31 @@ pub(super) async fn told(
         let why = "this version of the server cannot read the workflow";
         return Ok(missing(None, Some(why)));
     };
-    let surroundings = Surroundings {
-        tasks_max: state.tasks_max,
-        links: Arc::new(Links::hidden()),
-        id: stored.line.id,
-        environment: Arc::clone(&state.environment),
-        secrets: Arc::clone(&state.secrets),
-    };
+    let surroundings = surroundings(state, stored.line.id);
     let pending = stored.line.status == Status::Pending;
     let (event, addressed) = (stored.event.event.clone(), stored.event.target.is_some());
-    let (mut run, input) = state
-        .work(move || {
-            let input = route::input(&event, addressed, &definition);
-            let run = Run::new(definition, Arc::new(surroundings));
-            (run.recorded_within(after, most), input)
-        })
-        .await?;
-    let started_with = input.clone();
-    let input = state.work(move || raw(&input.to_json())).await?;
+    let begun = state.work(move || {
+        let origin = origin::of(&event, addressed, &definition)?;
+        let run = Run::new(definition, surroundings).recorded_within(after, most);
+        let input = raw(&origin.input.to_json());
+        Ok::<_, String>((run, input, origin))
+    });
+    let (mut run, input, origin) = match begun.await? {
+        Ok(begun) => begun,
+        Err(why) => return Ok(missing(None, Some(&why))),
+    };
     if pending {
         // Replaying would show what it is going to do, as if it had been done.
         return Ok(missing(input, None));
     }
     let created_at = runs::made_at(stored.line.id);
-    let mut start = Some(started_with);
+    let mut start = Some(origin);
     let mut from = 0;
     loop {
         let rows = state.store.journal(stored.line.id, from, ROWS_MAX).await?;
         let last = rows.last().map(|(seq, _)| *seq);
-        let started_with = start.take();
-        if last.is_none() && started_with.is_none() {
+        let origin = start.take();
+        if last.is_none() && origin.is_none() {
             break;
         }
         from = last.map_or(from, |seq| seq.saturating_add(1));
@@ -159,8 +158,9 @@ pub(super) async fn told(
             for (_, row) in &rows {
                 entries.extend(entry::decode(row)?);
             }
-            if let Some(input) = started_with {
-                entries = entry::from_start(created_at, input, entries);
+            if let Some(origin) = origin {
+                let (input, prefix) = (origin.input, origin.journal);
+                entries = entry::from_start(created_at, input, prefix, entries);
             }
             entries.into_iter().for_each(|entry| run.apply(entry));
             Ok::<_, entry::DecodeError>(run)
@@ -181,8 +181,25 @@ pub(super) async fn told(
     })
 }
 
+/// What surrounds a run that is replayed here.
+pub(super) fn surroundings(state: &State, id: Id) -> Arc<Surroundings> {
+    Arc::new(Surroundings {
+        tasks_max: state.tasks_max,
+        id,
+        environment: Arc::clone(&state.environment),
+        secrets: Arc::clone(&state.secrets),
+        links: Arc::new(Links::hidden()),
+    })
+}
+
 /// A compiled workflow; none where this version cannot read it.
-async fn definition(state: &State, workflow_id: i32) -> Result<Option<Arc<Definition>>, Error> {
+///
+/// # Errors
+/// Where the database is away.
+pub(super) async fn definition(
+    state: &State,
+    workflow_id: i32,
+) -> Result<Option<Arc<Definition>>, Error> {
     let definitions = Arc::clone(&state.definitions);
     // It may be read anew, which needs the same stacks as replaying it.
     let read = state
@@ -208,6 +225,7 @@ fn task(record: &Record) -> ShownTask {
             .as_ref()
             .and_then(|output| raw(&output.to_json())),
         error: record.error.clone(),
+        run: record.child,
         attempts: record.attempts.iter().map(attempt).collect(),
     }
 }

@@ -3,7 +3,6 @@
 //! people have written gets into it unescaped.
 
 use std::fmt::Write;
-use std::net::IpAddr;
 
 use axum::Router;
 use axum::body::Body;
@@ -18,6 +17,7 @@ use serde_json::Value;
 use super::{Choice, Origin, Refused, Shared, Via, Wrong, ask, form, standing};
 use crate::run::approval::{Ask, Standing};
 use crate::store::approvals::StoredApproval;
+use crate::webhook::Peer;
 use crate::worker::asked::digest_of;
 
 /// Largest form that is read, in bytes.
@@ -38,10 +38,6 @@ padding:0 1rem;color:#111;background:#fff}pre{white-space:pre-wrap;font:inherit}
 label{display:block;margin:1rem 0 .25rem}input,select,textarea{font:inherit;padding:.3rem}\
 textarea{width:100%}button{font:inherit;padding:.5rem 1.5rem;margin:1rem 1rem 0 0}\
 .wrong{color:#a00}small{color:#555}";
-
-/// The address a request's connection comes from; put there by whoever accepts connections.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub IpAddr);
 
 /// The routes of the page.
 pub fn router(decisions: Shared) -> Router {

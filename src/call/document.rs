@@ -4,7 +4,9 @@
 //! a destination. Nothing here resolves a secret or sends a request.
 
 mod authentication;
+mod limits;
 mod oauth2;
+mod outages;
 mod retries;
 
 use std::time::Duration;
@@ -14,7 +16,7 @@ use url::Url;
 
 use super::egress::addresses::NotANetwork;
 use super::egress::{self, Allowance};
-use super::retry;
+use super::{circuit, limit, retry};
 use crate::workflow::document::{Fault, Faults, Object, Place, read};
 
 pub use authentication::{Authentication, Carrier, Username};
@@ -63,6 +65,11 @@ pub struct Document {
     pub retry: retry::Policy,
     /// `concurrency`: calls in flight on this node.
     pub concurrency: Option<usize>,
+    /// `circuitBreaker`: when it counts as down; `None` where that is `off`.
+    pub circuit_breaker: Option<circuit::Policy>,
+    /// `rateLimit`: how many calls may begin; `None` where it is `off`, so that answers teach
+    /// nothing either.
+    pub rate_limit: Option<limit::Limit>,
     /// `egress.allow`.
     pub allow: Vec<Allowance>,
     /// `idempotencyKey`: the header that carries the key; `None` where it is `off`.
@@ -105,12 +112,14 @@ fn document(place: &Place<'_>) -> Option<Document> {
         .optional("concurrency")
         .and_then(|at| at.integer(1, CONCURRENCY_MAX))
         .and_then(|count| usize::try_from(count).ok());
-    if let Some(at) = object.optional("rateLimit") {
-        at.fault_with(
-            "`rateLimit` is not supported by this version yet",
-            "leave it out; `concurrency` bounds the calls in flight",
-        );
-    }
+    let rate_limit = match object.optional("rateLimit") {
+        Some(at) => limits::read(&at),
+        None => Some(limit::Limit::default()),
+    };
+    let circuit_breaker = match object.optional("circuitBreaker") {
+        Some(at) => outages::read(&at),
+        None => Some(circuit::Policy::default()),
+    };
     let allow = object.optional("egress").and_then(|at| allow(&at));
     let idempotency_key = match object.optional("idempotencyKey") {
         Some(at) => idempotency_key(&at),
@@ -125,6 +134,8 @@ fn document(place: &Place<'_>) -> Option<Document> {
         timeout,
         retry,
         concurrency,
+        circuit_breaker,
+        rate_limit,
         allow: allow.unwrap_or_default(),
         idempotency_key,
     })

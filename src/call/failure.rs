@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::circuit::Sign;
 use super::egress::{Refusal, Unreachable};
 use super::metrics::Ending;
 use super::response::is_redirect;
@@ -32,6 +33,8 @@ pub(super) struct Failure {
     pub(super) retry_after: Option<Duration>,
     /// What the operator sees.
     pub(super) cause: String,
+    /// What it says about the destination.
+    pub(super) sign: Sign,
 }
 
 impl Failure {
@@ -78,7 +81,10 @@ impl Failure {
     pub(super) fn late(limit: Duration) -> Self {
         let detail = format!("no complete answer within {limit:?}");
         let problem = Problem::new(Kind::Communication, detail).status(NO_ANSWER);
-        Self::of(Ending::Timeout, problem)
+        Self {
+            sign: Sign::Failing,
+            ..Self::of(Ending::Timeout, problem)
+        }
     }
 
     /// A deadline of the workflow has passed.
@@ -115,9 +121,14 @@ impl Failure {
         let problem = Problem::new(Kind::Communication, detail)
             .status(status.as_u16())
             .title(reason);
+        let sign = match status.as_u16() {
+            502..=504 => Sign::Failing,
+            _ => Sign::Up,
+        };
         Self {
             status: Some(status.as_u16()),
             cause,
+            sign,
             ..Self::of(ending, problem)
         }
     }
@@ -141,15 +152,19 @@ impl Failure {
             let detail = format!("the answer cannot be decompressed: {innermost}");
             return Self::of(Ending::Invalid, Problem::new(Kind::Communication, detail));
         }
-        let (ending, what) = if error.is_timeout() {
-            (Ending::Timeout, "no connection in time")
+        let (ending, what, sign) = if error.is_timeout() {
+            let what = "no connection in time";
+            (Ending::Timeout, what, Sign::Unreachable)
         } else if error.is_connect() {
-            (Ending::Connect, "no connection")
+            (Ending::Connect, "no connection", Sign::Unreachable)
         } else {
-            (Ending::Connect, "the connection broke")
+            (Ending::Connect, "the connection broke", Sign::Failing)
         };
         let problem = Problem::new(Kind::Communication, format!("{what}: {innermost}"));
-        Self::of(ending, problem.status(NO_ANSWER))
+        Self {
+            sign,
+            ..Self::of(ending, problem.status(NO_ANSWER))
+        }
     }
 
     /// No connection, or one that broke, in the words of [`Failure::transport`].
@@ -165,6 +180,7 @@ impl Failure {
             cause: problem.detail.clone().unwrap_or_default(),
             problem: Box::new(problem),
             retry_after: None,
+            sign: Sign::Up,
         }
     }
 }

@@ -78,6 +78,9 @@ pub struct Metrics {
     seconds: HistogramVec,
     retries: IntCounterVec,
     in_flight: IntGaugeVec,
+    sent_back: IntCounterVec,
+    down: IntGaugeVec,
+    outages: IntCounterVec,
     labels: Mutex<HashSet<String>>,
 }
 
@@ -116,6 +119,30 @@ impl Metrics {
             ),
             &["destination"],
         )?;
+        let sent_back = IntCounterVec::new(
+            Opts::new(
+                "hookwright_calls_sent_back_total",
+                "Calls that went back to wait because their destination is down or limited.",
+            ),
+            &["destination"],
+        )?;
+        let down = IntGaugeVec::new(
+            Opts::new(
+                "hookwright_destination_down",
+                "1 while a destination is down and its calls wait.",
+            ),
+            &["destination"],
+        )?;
+        let outages = IntCounterVec::new(
+            Opts::new(
+                "hookwright_outages_total",
+                "Outages of a destination that this node was the first to find.",
+            ),
+            &["destination"],
+        )?;
+        registry.register(Box::new(sent_back.clone()))?;
+        registry.register(Box::new(down.clone()))?;
+        registry.register(Box::new(outages.clone()))?;
         registry.register(Box::new(attempts.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(retries.clone()))?;
@@ -125,6 +152,9 @@ impl Metrics {
             seconds,
             retries,
             in_flight,
+            sent_back,
+            down,
+            outages,
             labels: Mutex::new(HashSet::new()),
         })
     }
@@ -157,6 +187,9 @@ impl Metrics {
             seconds: self.seconds.with_label_values(&[label]),
             retries: self.retries.with_label_values(&[label]),
             in_flight: self.in_flight.with_label_values(&[label]),
+            sent_back: self.sent_back.with_label_values(&[label]),
+            down: self.down.with_label_values(&[label]),
+            outages: self.outages.with_label_values(&[label]),
         }
     }
 }
@@ -168,9 +201,24 @@ pub(super) struct Series {
     seconds: Histogram,
     retries: IntCounter,
     in_flight: IntGauge,
+    sent_back: IntCounter,
+    down: IntGauge,
+    outages: IntCounter,
 }
 
 impl Series {
+    pub(super) fn sent_back(&self) {
+        self.sent_back.inc();
+    }
+
+    pub(super) fn down(&self, down: bool) {
+        self.down.set(down.into());
+    }
+
+    pub(super) fn outage(&self) {
+        self.outages.inc();
+    }
+
     pub(super) fn ended(&self, ending: Ending, took: Duration) {
         self.attempts[ending as usize].inc();
         self.seconds.observe(took.as_secs_f64());

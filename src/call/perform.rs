@@ -9,8 +9,11 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
+use super::admission::Entry;
+use super::circuit::Sign;
 use super::egress;
 use super::failure::Failure;
+use super::limit::used_up;
 use super::metrics::Ending;
 use super::registry::{Destination, Destinations};
 use super::request::{Material, Prepared, prepare};
@@ -19,6 +22,7 @@ use super::retry::{Situation, between, retry_after};
 use super::token::{Denial, Tokens};
 use super::{Identity, Performed, Permit};
 use crate::expression::Value;
+use crate::id::Id;
 use crate::run::{Action, Attempt, Effect, Outcome, Request, TokenRequest};
 use crate::workflow::definition::HttpOutput;
 
@@ -28,6 +32,9 @@ const REDIRECTS_MAX: usize = 10;
 /// How long after a deadline of the workflow a call ends by itself. The run interrupts its calls
 /// at the deadline; this ends only what it could not, and never races with it.
 const DEADLINE_GRACE: Duration = Duration::from_millis(200);
+
+/// After how long a call comes back whose destination went down: to wait with the others.
+const BACK_MAX: Duration = Duration::from_secs(1);
 
 /// The time a call has.
 #[derive(Clone, Copy)]
@@ -78,7 +85,7 @@ impl Destinations {
         effect: &Effect,
         destination: &Destination,
         identity: Identity,
-        _permit: &Permit,
+        permit: &Permit,
     ) -> Performed {
         let Action::Call(request) = &effect.action;
         let started_at = Timestamp::now();
@@ -96,7 +103,7 @@ impl Destinations {
         };
         drop(in_flight);
         self.judge(
-            result,
+            self.noted(result, destination, (identity.idempotency_key, permit)),
             Attempted {
                 effect,
                 destination,
@@ -108,6 +115,40 @@ impl Destinations {
                 url,
             },
         )
+    }
+
+    /// Has the destination's other calls know what came of this one. Where it is down, this one
+    /// comes back when it may be up again, which then counts for no attempt.
+    fn noted<T>(
+        &self,
+        mut result: Result<T, Failure>,
+        destination: &Destination,
+        (call, permit): (Id, &Permit),
+    ) -> Result<T, Failure> {
+        let (admission, whose) = (&destination.admission, (call, permit.entry()));
+        let Err(failure) = &mut result else {
+            admission.record((Sign::Up, ""), whose);
+            if permit.entry() == Entry::Probe {
+                self.news.notify_one();
+            }
+            return result;
+        };
+        let redactor = self.secrets.redactor();
+        let cause = redactor.redact(&failure.cause);
+        let left = admission.record((failure.sign, &cause), whose);
+        let limited = matches!(failure.status, Some(429 | 503));
+        if let Some(asked) = failure.retry_after.filter(|_| limited) {
+            admission.hold(asked);
+        }
+        if failure.status == Some(429) && failure.retry_after.is_none() {
+            admission.slow();
+        }
+        let back = left.map(|left| left.min(BACK_MAX));
+        failure.retry_after = failure.retry_after.max(back);
+        if admission.has_news() {
+            self.news.notify_one();
+        }
+        result
     }
 
     /// What came of an attempt: the end of it, or another one under the destination's policy.
@@ -190,6 +231,10 @@ impl Destinations {
             let secretive = destination.document.is_none() && self.is_inner(&prepared);
             let carried = carrier.carry(&client, request, &mut prepared, secretive);
             let response = carried.await?;
+            if at_home && let Some(pause) = used_up(response.headers(), carrier.now()) {
+                destination.admission.used_up(pause);
+                self.news.notify_one();
+            }
             let mut again = false;
             if response.status() == StatusCode::UNAUTHORIZED && prepared.exchange.is_some() {
                 let headers = response.headers().clone();

@@ -10,11 +10,31 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::admission::{Admission, Entry};
+
 /// A place among the calls a destination may have in flight; given back when dropped.
 #[derive(Debug)]
 pub struct Permit {
     gate: Arc<Gate>,
     place: Option<OwnedSemaphorePermit>,
+    /// Whose only call this is while it is down.
+    probes: Option<Arc<Admission>>,
+}
+
+impl Permit {
+    /// The same, for the one call that finds out whether a destination is up again.
+    pub(super) fn probing(mut self, admission: &Arc<Admission>) -> Self {
+        self.probes = Some(Arc::clone(admission));
+        self
+    }
+
+    /// How its call has begun.
+    pub(super) fn entry(&self) -> Entry {
+        match self.probes {
+            Some(_) => Entry::Probe,
+            None => Entry::Plain,
+        }
+    }
 }
 
 /// The places of one destination.
@@ -77,15 +97,11 @@ impl Gate {
         self.waiting.load(Ordering::Acquire)
     }
 
-    /// How many places are free.
-    pub(super) fn free(&self) -> usize {
-        self.places.available_permits()
-    }
-
     fn permit(self: &Arc<Self>, place: Option<OwnedSemaphorePermit>) -> Permit {
         Permit {
             gate: Arc::clone(self),
             place,
+            probes: None,
         }
     }
 
@@ -117,6 +133,9 @@ impl Drop for Waiting<'_> {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        if let Some(admission) = self.probes.take() {
+            admission.unused();
+        }
         let Some(place) = self.place.take() else {
             return;
         };

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 use url::Url;
 
+use super::admission::{Admission, Away, Common, Entry, Terms};
 use super::egress::{self, Guard, Reach, Refusal};
 use super::metrics::{Metrics, Series};
 use super::permit::{Gate, Permit};
@@ -23,6 +25,10 @@ use crate::secret::Secrets;
 
 use origins::Origins;
 
+/// How long a call waits here for a token it has asked for, and how often it asks.
+const TOKEN_WAIT: Duration = Duration::from_millis(200);
+const ASKS_MAX: u32 = 3;
+
 /// The scheme of URIs that name a destination instead of a host.
 const NAMED: &str = "destination://";
 
@@ -31,6 +37,8 @@ const NAMED: &str = "destination://";
 pub struct Declared {
     /// Its queue: the same over all its versions, never 0.
     pub number: i32,
+    /// Which version of it.
+    pub version: i32,
     /// Its checked document.
     pub document: Arc<Document>,
 }
@@ -38,6 +46,7 @@ pub struct Declared {
 /// Where calls go: a declared API, or an origin that no destination declares.
 pub struct Destination {
     number: i32,
+    version: i32,
     name: Arc<str>,
     /// None for an undeclared origin.
     pub(super) document: Option<Arc<Document>>,
@@ -46,6 +55,7 @@ pub struct Destination {
     pub(super) client: Result<reqwest::Client, Refusal>,
     pub(super) timeout: Duration,
     pub(super) series: Series,
+    pub(super) admission: Arc<Admission>,
     gate: Arc<Gate>,
 }
 
@@ -99,6 +109,50 @@ impl Destination {
         self.gate.try_acquire()
     }
 
+    /// Whether a call may begin now; else after which time to ask again.
+    ///
+    /// # Errors
+    /// That time, where the destination is down or asked to be left alone.
+    pub fn check(&self) -> Result<(), Duration> {
+        self.admission.check(self.gate.limit())
+    }
+
+    /// A place for one call that begins now, as soon as there is one.
+    ///
+    /// # Errors
+    /// After which time to ask again, where the destination is down or asked to be left alone,
+    /// also if it is so only when there is a place.
+    pub async fn enter(self: &Arc<Self>) -> Result<Permit, Duration> {
+        let permit = match self.gate.try_acquire() {
+            Some(permit) => permit,
+            None => tokio::select! {
+                permit = self.gate.acquire() => permit,
+                () = self.admission.shut() => {
+                    self.check()?;
+                    self.gate.acquire().await
+                }
+            },
+        };
+        for _ in 0..ASKS_MAX {
+            let mut granted = std::pin::pin!(self.admission.granted());
+            granted.as_mut().enable();
+            match self.admission.enter(self.gate.limit()) {
+                Ok(Entry::Plain) => return Ok(permit),
+                Ok(Entry::Probe) => return Ok(permit.probing(&self.admission)),
+                Err(Away::Later(pause)) => return Err(pause),
+                Err(Away::Soon) => {
+                    let _late = tokio::time::timeout(TOKEN_WAIT, granted).await;
+                }
+            }
+        }
+        Err(TOKEN_WAIT)
+    }
+
+    /// A call has been sent back to wait.
+    pub fn sent_back(&self) {
+        self.series.sent_back();
+    }
+
     /// A place for one call, as soon as there is one.
     pub async fn acquire(self: &Arc<Self>) -> Permit {
         self.gate.acquire().await
@@ -138,6 +192,10 @@ pub struct Destinations {
     pub(super) config: Config,
     pub(super) secrets: Arc<Secrets>,
     pub(super) tokens: Arc<Tokens>,
+    /// Whether nodes agree on which destinations are down; else none ever is.
+    agreeing: bool,
+    pub(super) news: Notify,
+    pub(super) common: Arc<Common>,
     metrics: Metrics,
 }
 
@@ -185,15 +243,19 @@ impl Destinations {
             config,
             tokens: Arc::new(Tokens::new(Arc::clone(&secrets), None)),
             secrets,
+            agreeing: false,
+            news: Notify::new(),
+            common: Arc::default(),
             metrics,
         };
         destinations.reload(declared)?;
         Ok(destinations)
     }
 
-    /// The same, sharing access tokens with the other nodes.
+    /// The same, sharing access tokens with the other nodes, and what is known of destinations.
     #[must_use]
     pub fn sharing(mut self, sharing: Sharing) -> Self {
+        self.agreeing = true;
         self.tokens = Arc::new(Tokens::new(Arc::clone(&self.secrets), Some(sharing)));
         self
     }
@@ -206,9 +268,9 @@ impl Destinations {
     pub fn reload(&self, declared: Vec<Declared>) -> Result<(), Error> {
         let before = self.table.load();
         let mut table = Table::default();
-        for Declared { number, document } in declared {
-            let old = before.by_name.get(document.name.as_str());
-            let destination = Arc::new(self.declare(number, document, old)?);
+        for declared in declared {
+            let old = before.by_name.get(declared.document.name.as_str());
+            let destination = Arc::new(self.declare(declared, old)?);
             if let Some(origin) = &destination.origin {
                 let hosts = table.by_host.entry(origin.host.clone()).or_default();
                 hosts.push(Arc::clone(&destination));
@@ -223,20 +285,25 @@ impl Destinations {
         Ok(())
     }
 
-    /// How many more runs may be taken on for the destination of this number: its free places
-    /// less those who wait for one already.
+    /// How many more runs may be taken on for the destination of this number, where so many may
+    /// wait for a place in memory. Counting free places instead would leave parked runs behind
+    /// for as long as newer ones keep coming.
     #[must_use]
-    pub fn room(&self, number: i32) -> usize {
+    pub fn room(&self, number: i32, waiting_max: usize) -> usize {
         let table = self.table.load();
         let mut destinations = table.by_name.values();
         let destination = destinations.find(|destination| destination.id() == number);
         // A destination that is gone holds nobody up: its runs find out when they call it.
         destination.map_or(usize::MAX, |destination| {
-            destination
-                .gate
-                .free()
-                .saturating_sub(destination.gate.waiting())
+            let waiting = waiting_max.saturating_sub(destination.gate.waiting());
+            let places = destination.gate.limit();
+            destination.admission.room(waiting, places)
         })
+    }
+
+    /// Those declared now.
+    pub(super) fn declared(&self) -> Vec<Arc<Destination>> {
+        self.table.load().by_name.values().cloned().collect()
     }
 
     /// The destination an effect goes to.
@@ -285,10 +352,14 @@ impl Destinations {
 
     fn declare(
         &self,
-        number: i32,
-        document: Arc<Document>,
+        declared: Declared,
         before: Option<&Arc<Destination>>,
     ) -> Result<Destination, Error> {
+        let Declared {
+            number,
+            version,
+            document,
+        } = declared;
         let limit = document.concurrency.unwrap_or(self.config.concurrency);
         let gate = match before {
             Some(before) => {
@@ -297,6 +368,16 @@ impl Destinations {
             }
             None => Gate::new(limit),
         };
+        let admission = match before {
+            Some(before) => Arc::clone(&before.admission),
+            None => Arc::new(Admission::new(&self.common)),
+        };
+        let terms = self.agreeing.then(|| Terms {
+            circuit: document.circuit_breaker.clone(),
+            limit: document.rate_limit.clone(),
+        });
+        let changed = before.is_some_and(|before| before.version != version);
+        admission.renew(terms, changed);
         let client = match self.guard.admit(&document.base_url, &document.allow) {
             Ok(reach) => Ok(self.guard.client(&reach).map_err(Error::Client)?),
             Err(refusal) => Err(refusal),
@@ -311,6 +392,8 @@ impl Destinations {
             client,
             timeout,
             series: self.metrics.declared(&document.name),
+            version,
+            admission,
             gate,
             document: Some(document),
         })
@@ -351,6 +434,8 @@ fn unusable(metrics: &Metrics, config: &Config) -> Destination {
         client: Err(Refusal::Invalid("it leads nowhere")),
         timeout: default_timeout(config),
         series: metrics.undeclared(),
+        version: 0,
+        admission: Arc::new(Admission::new(&Arc::default())),
         gate: Gate::new(config.concurrency),
     }
 }

@@ -19,11 +19,17 @@ pub struct Remote {
     #[arg(
         long,
         env = "HOOKWRIGHT_SERVER",
+        global = true,
         default_value = "http://127.0.0.1:8080"
     )]
     server: String,
     /// An API key; none is needed while the server has none.
-    #[arg(long, env = "HOOKWRIGHT_API_KEY", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "HOOKWRIGHT_API_KEY",
+        hide_env_values = true,
+        global = true
+    )]
     api_key: Option<String>,
 }
 

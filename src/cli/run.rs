@@ -105,7 +105,7 @@ impl Run {
         expression::configure(settings.expression);
         let definition = Arc::new(workflow(&self.file)?);
         let destinations = match &self.definitions {
-            Some(directory) => super::test::destinations(directory)?,
+            Some(directory) => super::test::around(directory)?.0,
             None => Vec::new(),
         };
         let secrets = match &self.secrets {
@@ -117,6 +117,7 @@ impl Run {
             input: self.input()?,
             stage: Stage {
                 destinations,
+                workflows: Vec::new(),
                 call: settings.call,
                 tasks_max: settings.run.tasks_max,
             },

@@ -16,7 +16,7 @@ use crate::call;
 use crate::expression;
 use crate::server::reload::CHECKS;
 use crate::simulate::{self, Mismatch, Stage, Suite, Verdict};
-use crate::workflow::Fault;
+use crate::workflow::{self, Fault};
 
 /// Test workflows with scripted answers and a clock of their own; for CI.
 ///
@@ -187,7 +187,7 @@ impl Case {
     }
 }
 
-type Loaded = (Suite, Arc<crate::workflow::Definition>, Stage);
+type Loaded = (Suite, Arc<workflow::Definition>, Stage);
 
 /// Reads a test document with its workflow and the definitions around it.
 fn load(path: &Path, settings: &Settings) -> Result<Loaded, Vec<String>> {
@@ -210,16 +210,21 @@ fn load(path: &Path, settings: &Settings) -> Result<Loaded, Vec<String>> {
         None if here.as_os_str().is_empty() => PathBuf::from("."),
         None => here.to_owned(),
     };
+    let (destinations, workflows) = around(&directory).map_err(one)?;
     let stage = Stage {
-        destinations: destinations(&directory).map_err(one)?,
+        destinations,
+        workflows,
         call: settings.call.clone(),
         tasks_max: settings.tasks_max,
     };
     Ok((suite, Arc::new(definition), stage))
 }
 
-/// The destinations below a directory, all of whose definitions must be valid.
-pub(super) fn destinations(directory: &Path) -> anyhow::Result<Vec<Arc<call::Document>>> {
+/// Destinations, and workflows.
+type Around = (Vec<Arc<call::Document>>, Vec<Arc<workflow::Definition>>);
+
+/// The destinations and workflows below a directory, all of whose definitions must be valid.
+pub(super) fn around(directory: &Path) -> anyhow::Result<Around> {
     let set = definitions::read(directory, &CHECKS).map_err(|error| match error {
         ReadError::Faults(mut faults) => {
             faults
@@ -229,17 +234,21 @@ pub(super) fn destinations(directory: &Path) -> anyhow::Result<Vec<Arc<call::Doc
         }
         error => error,
     })?;
-    let text = |defined: definitions::Defined| match defined.definition {
-        Definition::Destination(_, text) => Some(text),
-        Definition::Workflow(_) | Definition::Source(..) => None,
-    };
-    let parse = |text: String| {
-        let document = call::parse(&text);
-        // It was read without a fault a moment ago.
-        document.map_err(|faults| anyhow::anyhow!("{faults:?}"))
-    };
-    let texts = set.into_iter().filter_map(text);
-    texts.map(|text| parse(text).map(Arc::new)).collect()
+    let (mut destinations, mut workflows) = (Vec::new(), Vec::new());
+    for defined in set {
+        // They were read without a fault a moment ago.
+        match defined.definition {
+            Definition::Destination(_, text) => {
+                let document = call::parse(&text);
+                let document = document.map_err(|faults| anyhow::anyhow!("{faults:?}"))?;
+                destinations.push(Arc::new(document));
+            }
+            // One that calls operations of API documents needs those; it is played on its own.
+            Definition::Workflow(new) => workflows.extend(workflow::parse(&new.text).map(Arc::new)),
+            Definition::Source(..) => {}
+        }
+    }
+    Ok((destinations, workflows))
 }
 
 fn print(tested: &Tested, verbose: bool) {

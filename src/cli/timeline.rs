@@ -16,6 +16,9 @@ pub fn print(played: &Played, indent: &str) {
     for record in &played.records {
         of_record(record, &mut lines);
     }
+    for (at, event) in &played.emitted {
+        lines.push((*at, format!("emitted {}", event.kind)));
+    }
     lines.push((played.ended_at, end(played.end.as_ref())));
     // Stable: what happened at the same time stays in order.
     lines.sort_by_key(|(at, _)| *at);

@@ -27,7 +27,7 @@ use crate::id::Id;
 pub use restore::Unfit;
 
 /// Changes with every change of meaning; a checkpoint of another form is not used.
-const FORM: u32 = 2;
+const FORM: u32 = 3;
 
 /// The number of a value in the table of a checkpoint.
 type Place = u32;
@@ -39,6 +39,7 @@ struct Stored<'a> {
     now: Timestamp,
     started_at: Timestamp,
     deadline: Option<Timestamp>,
+    suspended: bool,
     executions: u32,
     context: Place,
     root: Standing,
@@ -80,6 +81,9 @@ enum StoredState {
     },
     Wait {
         until: Timestamp,
+    },
+    Child {
+        run: Option<Id>,
     },
     Do {
         at: Standing,
@@ -144,6 +148,7 @@ impl Run {
             now: self.now,
             started_at,
             deadline: self.deadline,
+            suspended: self.suspended,
             executions: self.executions,
             context: values.place(&self.context),
             root: root.position(),
@@ -186,6 +191,7 @@ fn state<'a>(frame: &'a Frame, values: &mut Values<'a>) -> Option<StoredState> {
             not_before: call.not_before,
         },
         State::Wait(until) => StoredState::Wait { until: *until },
+        State::Child(open) => StoredState::Child { run: open.run },
         State::Do(list) => StoredState::Do {
             at: list.position(),
         },

@@ -23,7 +23,7 @@ use super::entry::{Attempt, Change, Entry, Key, Outcome, Received};
 pub struct DecodeError(pub String);
 
 /// The small members of an entry; the payload, where there is one, stands beside them.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Line<'a> {
     change: Cow<'a, str>,
@@ -38,6 +38,10 @@ struct Line<'a> {
     retry_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<Cow<'a, Problem>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    child: Option<Id>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    workflow_id: Option<i32>,
     #[serde(default, skip_serializing, borrow, deserialize_with = "present")]
     input: Option<&'a RawValue>,
     #[serde(default, skip_serializing, borrow, deserialize_with = "present")]
@@ -117,23 +121,15 @@ pub fn encode(entries: &[Entry]) -> Vec<u8> {
 }
 
 /// What stands beside the line: at most two values with their names.
-type Payloads<'a> = [Option<(&'static str, &'a Value)>; 2];
+type Payloads<'a> = [Option<Payload<'a>>; 2];
+
+/// A value with its name.
+type Payload<'a> = (&'static str, &'a Value);
 
 fn line(entry: &Entry) -> (Line<'_>, Payloads<'_>) {
     let mut line = Line {
-        change: Cow::Borrowed(""),
         at: entry.at,
-        reference: None,
-        iteration: None,
-        attempt: None,
-        retry_at: None,
-        error: None,
-        input: None,
-        output: None,
-        event: None,
-        addressed: false,
-        envelope: None,
-        raw: None,
+        ..Line::default()
     };
     let mut payload = None;
     let mut second = None;
@@ -160,16 +156,29 @@ fn line(entry: &Entry) -> (Line<'_>, Payloads<'_>) {
         } => {
             key = Some(of);
             line.attempt = Some(StoredAttempt::of(attempt));
-            match outcome {
-                Outcome::Completed(output) => payload = Some(("output", output)),
-                Outcome::Faulted(problem) => line.error = Some(Cow::Borrowed(problem)),
-            }
+            (payload, line.error) = parts(outcome);
             "performed"
         }
         Change::Fired { key: of } => {
             key = Some(of);
             "fired"
         }
+        Change::ChildStarted {
+            key: of,
+            child,
+            workflow_id,
+        } => {
+            key = Some(of);
+            (line.child, line.workflow_id) = (Some(*child), Some(*workflow_id));
+            "childStarted"
+        }
+        Change::ChildEnded { child, outcome } => {
+            line.child = Some(*child);
+            (payload, line.error) = parts(outcome);
+            "childEnded"
+        }
+        Change::Suspended => "suspended",
+        Change::Resumed => "resumed",
         Change::Received { event } => {
             line.event = Some(event.id);
             line.addressed = event.addressed;
@@ -184,6 +193,14 @@ fn line(entry: &Entry) -> (Line<'_>, Payloads<'_>) {
         line.iteration = (!key.iteration.is_empty()).then_some(Cow::Borrowed(&key.iteration));
     }
     (line, [payload, second])
+}
+
+/// The payload of an outcome, or its error.
+fn parts(outcome: &Outcome) -> (Option<Payload<'_>>, Option<Cow<'_, Problem>>) {
+    match outcome {
+        Outcome::Completed(output) => (Some(("output", output)), None),
+        Outcome::Faulted(problem) => (None, Some(Cow::Borrowed(problem))),
+    }
 }
 
 /// Reads what [`encode`] wrote.
@@ -212,6 +229,17 @@ fn entry(mut line: Line<'_>) -> Result<Entry, DecodeError> {
             outcome: outcome(&mut line)?,
         },
         "fired" => Change::Fired { key: key(&line)? },
+        "childStarted" => Change::ChildStarted {
+            key: key(&line)?,
+            child: line.child.ok_or_else(|| missing("child"))?,
+            workflow_id: line.workflow_id.ok_or_else(|| missing("workflowId"))?,
+        },
+        "childEnded" => Change::ChildEnded {
+            child: line.child.ok_or_else(|| missing("child"))?,
+            outcome: outcome(&mut line)?,
+        },
+        "suspended" => Change::Suspended,
+        "resumed" => Change::Resumed,
         "received" => Change::Received {
             event: Received {
                 id: line.event.ok_or_else(|| missing("event"))?,

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::{Credentials, Key};
 use crate::expression::Value;
+use crate::id::Id;
 
 /// Something outside that the run wants done.
 #[derive(Clone, Debug)]
@@ -35,6 +36,40 @@ pub struct Effect {
 pub enum Action {
     /// An HTTP call.
     Call(Arc<Request>),
+}
+
+/// A sub-workflow as the workflow wants it started. Whoever drives the run finds the version and
+/// answers with a `Change::ChildStarted` of its key, or with a fault as its `Change::ChildEnded`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Child {
+    /// The task that starts it.
+    pub key: Key,
+    /// `run.workflow.namespace`.
+    pub namespace: String,
+    /// `run.workflow.name`.
+    pub name: String,
+    /// `run.workflow.version`; `latest` is the version active when it starts.
+    pub version: String,
+    /// Its raw input.
+    pub input: Value,
+    /// Whether the task waits for its end; such a child is cancelled with the task.
+    pub awaited: bool,
+    /// The run it becomes: derived, so that starting it again starts nothing more.
+    pub run_id: Id,
+}
+
+/// What another run is to do, carried out with the settlement of the entry that says so.
+#[derive(Clone, Debug)]
+pub enum Errand {
+    /// Start this sub-workflow.
+    Start {
+        /// What to start.
+        child: Arc<Child>,
+        /// The version to start: a row of `workflows`.
+        workflow_id: i32,
+    },
+    /// Cancel this run: what awaited it does so no more.
+    Cancel(Id),
 }
 
 /// An HTTP call as the workflow wants it, before any destination's policy.

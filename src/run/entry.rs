@@ -22,10 +22,16 @@ pub struct Entry {
     pub change: Change,
 }
 
-/// All entries of a run: what its row says, when it was created and on what input, then its
-/// journal. A run that had to wait began when its journal says.
+/// All entries of a run: what its row says, when it was created and on what input, then those of
+/// another run that it begins with, then its journal. A run that had to wait began when its
+/// journal says.
 #[must_use]
-pub fn from_start(created_at: Timestamp, input: Value, journal: Vec<Entry>) -> Vec<Entry> {
+pub fn from_start(
+    created_at: Timestamp,
+    input: Value,
+    prefix: Vec<Entry>,
+    journal: Vec<Entry>,
+) -> Vec<Entry> {
     let began_at = match journal.first() {
         Some(Entry {
             at,
@@ -39,6 +45,7 @@ pub fn from_start(created_at: Timestamp, input: Value, journal: Vec<Entry>) -> V
     };
     let noted = usize::from(began_at.is_some());
     std::iter::once(started)
+        .chain(prefix)
         .chain(journal.into_iter().skip(noted))
         .collect()
 }
@@ -86,13 +93,52 @@ pub enum Change {
         /// Whose wait.
         key: Key,
     },
+    /// A sub-workflow was started.
+    ChildStarted {
+        /// Whose sub-workflow.
+        key: Key,
+        /// The run it became.
+        child: Id,
+        /// The version it is pinned to: a row of `workflows`.
+        workflow_id: i32,
+    },
+    /// A sub-workflow that is awaited has ended.
+    ChildEnded {
+        /// The run it was.
+        child: Id,
+        /// How it ended.
+        outcome: Outcome,
+    },
     /// An event came that the run listens for, or that is addressed to it.
     Received {
         /// The event.
         event: Received,
     },
-    /// A person cancelled the run.
+    /// A person suspended the run: no effect starts until it is resumed.
+    Suspended,
+    /// A person resumed the run.
+    Resumed,
+    /// The run was cancelled, by a person or with the run that awaits it.
     Cancelled,
+}
+
+impl Change {
+    /// The key it names.
+    #[must_use]
+    pub const fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Attempted { key, .. }
+            | Self::Performed { key, .. }
+            | Self::Fired { key }
+            | Self::ChildStarted { key, .. } => Some(key),
+            Self::Started { .. }
+            | Self::ChildEnded { .. }
+            | Self::Received { .. }
+            | Self::Suspended
+            | Self::Resumed
+            | Self::Cancelled => None,
+        }
+    }
 }
 
 /// An event that came.

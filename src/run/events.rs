@@ -2,8 +2,9 @@
 
 use super::entry::Received;
 use super::frame::FrameId;
-use super::{Listening, Run, task};
-use crate::event::Event;
+use super::{Key, Listening, Run, task};
+use crate::event::{DECIDED, Event};
+use crate::trigger;
 
 /// Addressed events that are kept for a task that will listen for them; beyond it the oldest go.
 const KEPT_MAX: usize = 1_000;
@@ -32,9 +33,41 @@ impl Run {
             .max()
     }
 
+    /// An event as the run takes it in; `None` where the run has no use for it.
+    #[must_use]
+    pub fn heard(&self, event: &Event, addressed: bool) -> Option<Received> {
+        let mut received = Received {
+            id: event.id,
+            addressed,
+            envelope: trigger::envelope(event),
+            raw: None,
+        };
+        let raw = match self.hears(&received) {
+            Some(raw) => raw,
+            None if event.kind == DECIDED => false,
+            None if addressed => true,
+            None => return None,
+        };
+        if raw {
+            received.raw = Some(trigger::raw(event));
+        }
+        Some(received)
+    }
+
+    /// The tasks that would take the event now.
+    pub(super) fn hearers(&self, event: &Received) -> impl Iterator<Item = Key> {
+        let frames = self.frames.values();
+        frames.filter_map(|frame| {
+            let hears = task::listen::hears(self, frame, event).is_some()
+                || task::approval::is_asked(frame, event);
+            hears.then(|| frame.key())
+        })
+    }
+
     /// The events that the run has emitted since they were last taken.
     pub fn take_outgoing(&mut self) -> Vec<Event> {
-        std::mem::take(&mut self.outgoing)
+        let outgoing = std::mem::take(&mut self.outgoing).into_iter();
+        outgoing.map(|(_, event)| event).collect()
     }
 
     /// Whether the run has emitted events that were not taken yet.

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::expression::Value;
+use crate::id::Id;
 use crate::workflow::definition::{For, Kind, Task, TaskList, Then, Try};
 
 use super::task::approval::{self, Ballot};
 use super::task::listen::Ear;
-use super::{Key, Request};
+use super::{Child, Key, Request};
 
 /// Which frame; grows with each task execution, never used twice.
 pub(super) type FrameId = u32;
@@ -179,6 +180,8 @@ pub(super) enum State {
     Call(Call),
     /// Time passes.
     Wait(Timestamp),
+    /// A sub-workflow is to be started, or awaited.
+    Child(Open),
     /// A list is running.
     Do(List),
     /// A loop is running.
@@ -205,6 +208,14 @@ pub(super) struct Call {
     pub spent: u32,
     pub first_attempt_at: Option<Timestamp>,
     pub not_before: Option<Timestamp>,
+}
+
+/// A sub-workflow that is open.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub child: Arc<Child>,
+    /// The run that is awaited, once it was started.
+    pub run: Option<Id>,
 }
 
 /// A loop that is open.
@@ -350,7 +361,7 @@ impl Frame {
             },
             State::Listen(ear) => Some(ear.each.as_ref()?.1.nest.clone()),
             State::Approval(ballot) => Some(approval::nest(self, ballot, slot)),
-            State::Passing | State::Call(_) | State::Wait(_) => None,
+            State::Passing | State::Call(_) | State::Wait(_) | State::Child(_) => None,
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::expression::Value;
+use crate::id::Id;
 use crate::problem::Problem;
 
 use super::frame::{Frame, State};
@@ -45,6 +46,12 @@ pub struct Record {
     pub error: Option<Problem>,
     /// Attempts of a call by its destination's policy.
     pub attempts: Vec<Attempt>,
+    /// The run that a sub-workflow became.
+    pub child: Option<Id>,
+    /// The whole iteration path, as it stands in keys.
+    pub path: Arc<str>,
+    /// Which of the run's task executions it is, from 1.
+    pub execution: u32,
 }
 
 /// The records kept: those of a stretch of the executions.
@@ -94,6 +101,7 @@ impl Run {
         if matches!(around, Some(State::Fork(branches)) if branches.turns.is_some()) {
             return;
         }
+        let execution = self.executions;
         let Some(records) = &mut self.records else {
             return;
         };
@@ -109,6 +117,9 @@ impl Run {
             output: None,
             error: None,
             attempts: Vec::new(),
+            child: None,
+            path: Arc::clone(&frame.iteration),
+            execution,
         });
     }
 
@@ -127,6 +138,7 @@ impl Run {
         };
         let status = match &frame.state {
             State::Wait(_) | State::Approval(_) => WAITING,
+            State::Child(open) if open.run.is_some() => WAITING,
             State::Listen(ear) if ear.each.is_none() => WAITING,
             State::Call(call) if call.not_before.is_some() => WAITING,
             State::Try(trial) if trial.is_delayed() => WAITING,

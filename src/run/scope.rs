@@ -284,3 +284,41 @@ fn secret_names(source: &str) -> Vec<String> {
     }
     names
 }
+
+impl Run {
+    /// `$workflow`.
+    fn workflow_descriptor(&self) -> Value {
+        let make = || {
+            let id = self.surroundings.id.to_string();
+            Value::object([
+                ("id".to_owned(), Value::string(id)),
+                ("definition".to_owned(), self.definition.value.clone()),
+                ("input".to_owned(), self.input.clone()),
+                (
+                    "startedAt".to_owned(),
+                    time(self.started_at.unwrap_or(self.now)),
+                ),
+            ])
+        };
+        self.workflow.get_or_init(make).clone()
+    }
+
+    /// `$runtime`.
+    fn runtime_descriptor(&self) -> Value {
+        let make = || {
+            let environment = Value::string(self.surroundings.environment.as_ref());
+            Value::object([
+                ("name".to_owned(), Value::string("hookwright")),
+                (
+                    "version".to_owned(),
+                    Value::string(env!("CARGO_PKG_VERSION")),
+                ),
+                (
+                    "metadata".to_owned(),
+                    Value::object([("environment".to_owned(), environment)]),
+                ),
+            ])
+        };
+        self.runtime.get_or_init(make).clone()
+    }
+}

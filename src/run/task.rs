@@ -7,6 +7,7 @@ pub(super) mod approval;
 pub(super) mod call;
 pub(super) mod function;
 pub(super) mod listen;
+pub(super) mod run;
 pub(super) mod wait;
 pub(super) mod r#try;
 mod credentials;
@@ -52,6 +53,7 @@ pub(super) fn begin(run: &mut Run, id: FrameId) -> Result<(), Fault> {
         Kind::Function(call) => function::begin(run, id, call),
         Kind::Listen(listen) => listen::begin(run, id, listen),
         Kind::Raise(raise) => Err(raise::fault(run, frame, raise)),
+        Kind::Run(workflow) => run::begin(run, id, workflow),
         Kind::Set(template) => set::begin(run, id, template),
         Kind::Switch(cases) => switch::begin(run, id, cases),
         Kind::Try(attempted) => r#try::begin(run, id, attempted),

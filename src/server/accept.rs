@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::pace::{Pace, Paced};
 use super::{Http, Metrics};
+use crate::webhook::Peer;
 
 /// Pause after the system refused a connection (no file descriptor left), so as not to spin.
 const REFUSED_PAUSE: Duration = Duration::from_millis(50);
@@ -149,21 +150,21 @@ fn admit(
     let (door, router, stop) = (Arc::clone(door), router.clone(), stop.clone());
     tasks.spawn(async move {
         let _place = place;
-        converse(&door, (stream, peer.ip()), router, stop).await;
+        converse(&door, (stream, Peer(peer.ip())), router, stop).await;
     });
 }
 
 async fn converse(
     door: &Door,
-    (stream, peer): (TcpStream, IpAddr),
+    (stream, peer): (TcpStream, Peer),
     router: Router,
     stop: CancellationToken,
 ) {
     // Answers are small and must leave at once.
     let _without = stream.set_nodelay(true);
-    let pace = Arc::new(Pace::of(peer));
+    let pace = Arc::new(Pace::default());
     let io = TokioIo::new(Paced::new(stream, Arc::clone(&pace)));
-    let service = pace.service(router);
+    let service = pace.service(router, peer);
     let builder = door.builder();
     let connection = builder.serve_connection(io, service);
     tokio::pin!(connection);

@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower::ServiceExt;
 
-use crate::approval::Peer;
+use crate::webhook::Peer;
 
 /// How often the clock of a head is looked at.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
@@ -29,7 +29,6 @@ const BUSY: u64 = u64::MAX;
 /// Progress of one connection: idle, busy, or the time at which the head began, in milliseconds
 /// since the connection was made, plus one.
 pub struct Pace {
-    peer: Option<Peer>,
     made_at: Instant,
     state: AtomicU64,
 }
@@ -38,7 +37,6 @@ impl Default for Pace {
     fn default() -> Self {
         // A new connection owes its first request at once.
         Self {
-            peer: None,
             made_at: Instant::now(),
             state: AtomicU64::new(1),
         }
@@ -46,15 +44,6 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// The pace of a connection from this address.
-    #[must_use]
-    pub fn of(peer: std::net::IpAddr) -> Self {
-        Self {
-            peer: Some(Peer(peer)),
-            ..Self::default()
-        }
-    }
-
     fn read_something(&self) {
         let now = u64::try_from(self.made_at.elapsed().as_millis()).unwrap_or(BUSY - 2) + 1;
         let _other = self
@@ -76,11 +65,13 @@ impl Pace {
         }
     }
 
-    /// The router as hyper's service, noting when requests come and go.
-    pub fn service(self: &Arc<Self>, router: Router) -> Service {
+    /// The router as hyper's service, noting when requests come and go; each has its peer among
+    /// its extensions.
+    pub fn service(self: &Arc<Self>, router: Router, peer: Peer) -> Service {
         Service {
             pace: Arc::clone(self),
             router,
+            peer,
         }
     }
 }
@@ -89,6 +80,7 @@ impl Pace {
 pub struct Service {
     pace: Arc<Pace>,
     router: Router,
+    peer: Peer,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Service {
@@ -96,7 +88,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     type Error = std::convert::Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let pace = Arc::clone(&self.pace);
         let router = self.router.clone();
         let after = if request.version() == Version::HTTP_2 {
@@ -105,13 +97,9 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             IDLE
         };
         pace.state.store(BUSY, Ordering::Release);
+        request.extensions_mut().insert(self.peer);
         Box::pin(async move {
-            let mut request = request.map(Body::new);
-            // Deliveries are not asked where they come from.
-            if let (Some(peer), false) = (pace.peer, request.uri().path().starts_with("/hooks/")) {
-                request.extensions_mut().insert(peer);
-            }
-            let response = router.oneshot(request).await;
+            let response = router.oneshot(request.map(Body::new)).await;
             pace.state.store(after, Ordering::Release);
             response
         })

@@ -44,6 +44,7 @@ pub async fn all(world: &World) -> Result<(), store::Error> {
             Ok(document) => {
                 declared.push(call::Declared {
                     number: row.number,
+                    version: row.version,
                     document: Arc::new(document),
                 });
             }
@@ -63,6 +64,8 @@ pub async fn all(world: &World) -> Result<(), store::Error> {
             Err(_) => tracing::error!(source.name = row.name, "a stored source cannot be read"),
         }
     }
+    let screens = sources.iter().filter_map(webhook::Source::screen);
+    world.screens.replace(screens.collect());
     world.sources.replace(sources);
     world.definitions.reload().await
 }
@@ -246,6 +249,7 @@ async fn watch_directory(world: Arc<World>, dir: PathBuf, stop: CancellationToke
 pub fn api_parts(world: &Arc<World>, settings: &Settings) -> api::Parts {
     let counters = Arc::clone(&world.counters);
     let reload = Arc::clone(world);
+    let destinations = Arc::clone(&world.destinations);
     api::Parts {
         config: settings.api.clone(),
         environment: Arc::clone(&world.environment),
@@ -264,6 +268,7 @@ pub fn api_parts(world: &Arc<World>, settings: &Settings) -> api::Parts {
         }),
         decisions: Arc::clone(&world.decisions),
         rejected: Arc::clone(&world.rejected),
+        recent_calls: Arc::new(move |number| destinations.recent_calls(number)),
         door: Arc::new(move || serde_json::to_value(counters.tally()).unwrap_or_default()),
         tasks_max: settings.run.tasks_max,
         work: world.work.clone(),

@@ -95,14 +95,6 @@ impl Tree {
         }
     }
 
-    /// The leaf that signs sample deliveries: the first that can be.
-    pub fn signing(&self) -> Option<&Signed> {
-        match self {
-            Self::Signed(signed) => signed.can_sign().then_some(signed),
-            _ => self.branches().iter().find_map(Self::signing),
-        }
-    }
-
     /// The headers that carry plain credentials.
     pub fn credentials(&self, headers: &mut Vec<HeaderName>) {
         match self {

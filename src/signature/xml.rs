@@ -1,8 +1,8 @@
 //! Elements of an XML body by their path of local names, such as `/Envelope/Body/Item`.
 //!
-//! Called by `view` and `elements`. The body is read as a stream and no tree is built. A document
-//! type, an entity of its own, bad nesting or too much depth make the whole body unreadable: no
-//! webhook needs them, and every attack on XML parsers does.
+//! Called by `view`, `elements` and by whoever makes data of a body. The body is read as a stream
+//! and no tree is built. A document type, an entity of its own, bad nesting or too much depth make
+//! the whole body unreadable: no webhook needs them, and every attack on XML parsers does.
 
 use quick_xml::Reader;
 use quick_xml::XmlVersion::Implicit1_0;
@@ -52,7 +52,7 @@ pub(super) fn elements<'a>(body: &'a [u8], path: &Pointer, most: usize) -> Optio
 }
 
 /// What is made of the elements as they come by; None ends the reading.
-trait Visit {
+pub(crate) trait Visit {
     /// An element begins at this byte; the path ends with its name.
     fn start(&mut self, path: &[String], element: &BytesStart<'_>, at: usize) -> Option<()>;
     /// Text within the element that the path names.
@@ -61,7 +61,8 @@ trait Visit {
     fn end(&mut self, path: &[String], at: usize);
 }
 
-fn read(text: &str, visit: &mut dyn Visit) -> Option<()> {
+/// Reads a body as it comes by; None where it is not readable, or the visit ends it.
+pub(crate) fn read(text: &str, visit: &mut dyn Visit) -> Option<()> {
     let mut reader = Reader::from_str(text);
     let mut path: Vec<String> = Vec::new();
     let mut seen = false;

@@ -7,7 +7,6 @@ use jiff::{SignedDuration, Timestamp};
 use super::document::place;
 use crate::event::DECIDED;
 use crate::expression::Value;
-use crate::id::Id;
 use crate::run::approval::{Approval, voter};
 use crate::run::{Change, Received};
 use crate::workflow::document::Place;
@@ -109,13 +108,13 @@ impl Script {
     /// Gives the next decision, at a time that is not before it.
     pub fn give(&mut self, now: Timestamp) -> Option<Change> {
         let (_, index, approval) = self.next()?;
-        let (id, voted) = (approval.id, approval.decisions.len());
+        let (asked, voted) = (approval.clone(), approval.decisions.len());
         let by = self.left[index].by.clone();
         let next = approval.ask.approvers.get(voted).cloned();
         let by = by.or(next).unwrap_or_else(|| "somebody".to_owned());
         let decision = self.left.remove(index);
         Some(Change::Received {
-            event: decision.event(id, &by, now),
+            event: decision.event(&asked, &by, now),
         })
     }
 }
@@ -126,7 +125,8 @@ impl Decision {
         self.task.as_ref().is_none_or(|task| *task == name)
     }
 
-    fn event(self, approval: Id, by: &str, now: Timestamp) -> Received {
+    fn event(self, asked: &Approval, by: &str, now: Timestamp) -> Received {
+        let approval = asked.id;
         let text = |name: &str, text: &str| (name.to_owned(), Value::string(text));
         let word = if self.approves {
             "approved"
@@ -136,6 +136,8 @@ impl Decision {
         let comment = self.comment.map_or_else(Value::null, Value::string);
         let data = [
             text("approval", &approval.to_string()),
+            text("reference", &asked.key.reference),
+            text("iteration", &asked.key.iteration),
             text("decision", word),
             text("by", by),
             ("comment".to_owned(), comment),

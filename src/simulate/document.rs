@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::answers::{self, Rule};
+use super::arrivals::{Arrival, Coming, arrival, coming};
 use super::decisions::{self, Decision};
 use super::expected::Expected;
 use crate::expression::Value;
@@ -25,9 +26,6 @@ const EVENTS_MAX: usize = 10_000;
 /// How much of the random part of a delay there is where a case does not say: all of it, so that
 /// times are the latest possible ones, and plain to read.
 const CHANCE: f64 = 1.0;
-
-/// The members that say whose events a case has.
-const STANDARD: [&str; 4] = ["type", "source", "id", "data"];
 
 /// A test document.
 #[derive(Debug)]
@@ -55,6 +53,8 @@ pub struct Case {
     /// Texts of secrets by name; an object as JSON.
     pub(super) secrets: Vec<(String, String)>,
     pub(super) start: Start,
+    /// Events that come while the run runs, in order.
+    pub(super) events: Vec<Coming>,
     /// The case's own, then those of the document.
     pub(super) answers: Vec<Rule>,
     /// What people say where they are asked.
@@ -71,18 +71,6 @@ pub(super) enum Start {
     Events(Vec<(Arrival, (u32, u32))>),
 }
 
-/// An event that comes in.
-#[derive(Clone, Debug)]
-pub(super) struct Arrival {
-    pub kind: String,
-    pub source: String,
-    pub id: Option<String>,
-    /// Absent where there is none.
-    pub data: Option<Value>,
-    /// The other attributes.
-    pub attributes: Vec<(String, String)>,
-}
-
 /// What a case expects; what is absent is not looked at.
 #[derive(Debug)]
 pub(super) struct Expect {
@@ -93,6 +81,8 @@ pub(super) struct Expect {
     pub error: Option<Expected>,
     pub calls: Option<Calls>,
     pub elapsed: Option<Elapsed>,
+    /// The events the run emits, in order, and where that is written.
+    pub emits: Option<(Vec<Expected>, (u32, u32))>,
     /// The event starts no run; with a part of the reason.
     pub ignored: Option<(Option<String>, (u32, u32))>,
 }
@@ -205,6 +195,12 @@ fn case(place: &Place<'_>, shared: &Shared<'_>) -> Option<Case> {
     let mut secrets = secrets(&object);
     secrets.extend(shared.secrets.iter().cloned());
     let start = start(&object);
+    let mut events = object
+        .optional("events")
+        .map_or(Some(Vec::new()), |at| coming(&at));
+    if let Some(events) = &mut events {
+        events.sort_by_key(|coming| coming.after);
+    }
     let own = object.optional("answers");
     let mut answers = own.map_or_else(Vec::new, |at| answers::read(&at, true));
     if let Some(place) = &shared.answers {
@@ -229,6 +225,7 @@ fn case(place: &Place<'_>, shared: &Shared<'_>) -> Option<Case> {
         chance: chance.or(shared.chance).unwrap_or(CHANCE),
         secrets,
         start: start?,
+        events: events?,
         answers,
         decisions,
         expect: expect?,
@@ -264,35 +261,6 @@ fn start(object: &Object<'_>) -> Option<Start> {
     }
 }
 
-fn arrival(place: &Place<'_>) -> Option<Arrival> {
-    let object = place.object()?;
-    let kind = object.required_string("type");
-    let source = object.optional_string("source").unwrap_or("/test");
-    let id = object.optional_string("id").map(str::to_owned);
-    let data = object.optional("data").map(|at| at.value());
-    let mut attributes = Vec::new();
-    for (key, at) in object.members() {
-        if STANDARD.contains(&key.name.as_str()) {
-            continue;
-        }
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        if key.name.is_empty() || !key.name.chars().all(plain) {
-            let hint = "attributes are named with a–z and 0–9; the payload belongs under `data`";
-            let message = format!("`{}` is no name of an attribute", key.name);
-            object.at_key(key, message, Some(hint.to_owned()));
-        } else if let Some(text) = at.string() {
-            attributes.push((key.name.clone(), text.to_owned()));
-        }
-    }
-    Some(Arrival {
-        kind: kind?.to_owned(),
-        source: source.to_owned(),
-        id,
-        data,
-        attributes,
-    })
-}
-
 fn expect(at: &Place<'_>) -> Option<Expect> {
     let object = at.object()?;
     let status = object.optional("status");
@@ -303,6 +271,13 @@ fn expect(at: &Place<'_>) -> Option<Expect> {
     let calls = object.optional("calls").and_then(|at| calls(&at));
     let elapsed = object.optional("elapsed").and_then(|at| elapsed(&at));
     let ignored = object.optional("ignored").and_then(|at| ignored(&at));
+    let emits = object.optional("emits").and_then(|at| {
+        let events = at.array()?;
+        Some((
+            events.iter().filter_map(Expected::read).collect(),
+            place(&at),
+        ))
+    });
     let output = object.optional("output").and_then(|at| Expected::read(&at));
     let error = object.optional("error").and_then(|at| {
         problem_type(&at);
@@ -316,6 +291,7 @@ fn expect(at: &Place<'_>) -> Option<Expect> {
         error,
         calls,
         elapsed,
+        emits,
         ignored,
     })
 }

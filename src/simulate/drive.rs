@@ -7,11 +7,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::call::{Identity, Performed};
+use crate::event::Event;
 use crate::expression::Value;
 use crate::id::Id;
 use crate::problem::Problem;
 use crate::run::approval::Approval;
-use crate::run::{Change, Effect, End, Entry, Key, Links, Pending, Record, Run, Surroundings};
+use crate::run::{
+    Change, Child, Effect, End, Entry, Errand, Key, Links, Pending, Record, Run, Surroundings,
+};
 use crate::secret::Secrets;
 
 /// Entries of one run at most; the bound of tasks ends any real loop long before.
@@ -31,6 +34,16 @@ pub struct Played {
     pub ended_at: Timestamp,
     /// Every execution of a task, in order of start.
     pub records: Vec<Record>,
+    /// The events it has emitted, and when.
+    pub emitted: Vec<(Timestamp, Event)>,
+}
+
+/// What comes next.
+pub(super) enum Happening {
+    /// Something of which the journal knows.
+    Change(Change),
+    /// An event, which the run may not want.
+    Event(Event),
 }
 
 /// What performs effects and lets time pass.
@@ -53,8 +66,17 @@ pub(super) trait Hands {
     /// Whether nothing is being performed.
     fn is_idle(&self) -> bool;
 
-    /// Waits for the next outcome, at the latest until that time. `Err` = there is no going on.
-    async fn next(&mut self, until: Option<Timestamp>) -> Result<Option<Change>, ()>;
+    /// Starts a sub-workflow; what to journal of it.
+    async fn begin(&mut self, child: &Child) -> Change;
+
+    /// A sub-workflow is to end.
+    fn cancel(&mut self, child: Id);
+
+    /// The run has emitted an event.
+    fn publish(&mut self, event: &Event);
+
+    /// Waits for what comes next, at the latest until that time. `Err` = there is no going on.
+    async fn next(&mut self, until: Option<Timestamp>) -> Result<Option<Happening>, ()>;
 }
 
 /// Drives a run to its end, or to where nothing more comes.
@@ -63,7 +85,9 @@ pub(super) async fn drive(mut run: Run, input: Change, hands: &mut impl Hands) -
     let entry = |at, change| Entry { at, change };
     run.apply(entry(started_at, input));
     let mut end = None;
+    let mut emitted = Vec::new();
     for _ in 0..ENTRIES_MAX {
+        tell(&mut run, hands, &mut emitted);
         let (effects, waits) = match run.pending() {
             Pending::Ended(ended) => {
                 end = Some(ended);
@@ -71,6 +95,14 @@ pub(super) async fn drive(mut run: Run, input: Change, hands: &mut impl Hands) -
             }
             Pending::Open { effects, waits } => (effects, waits),
         };
+        let starts = run.starts();
+        for child in &starts {
+            let change = hands.begin(child).await;
+            run.apply(entry(hands.now(), change));
+        }
+        if !starts.is_empty() {
+            continue;
+        }
         let now = hands.now();
         if let Some(wait) = waits.iter().find(|wait| wait.until <= now) {
             let key = wait.key.clone();
@@ -92,7 +124,12 @@ pub(super) async fn drive(mut run: Run, input: Change, hands: &mut impl Hands) -
         }
         hands.asks(run.open_approvals());
         match hands.next(until).await {
-            Ok(Some(change)) => run.apply(entry(hands.now(), change)),
+            Ok(Some(Happening::Change(change))) => run.apply(entry(hands.now(), change)),
+            Ok(Some(Happening::Event(event))) => {
+                if let Some(event) = run.heard(&event, false) {
+                    run.apply(entry(hands.now(), Change::Received { event }));
+                }
+            }
             Ok(None) => {}
             Err(()) => break,
         }
@@ -102,6 +139,22 @@ pub(super) async fn drive(mut run: Run, input: Change, hands: &mut impl Hands) -
         started_at,
         ended_at: hands.now(),
         records: run.records().to_vec(),
+        emitted,
+    }
+}
+
+/// What the run tells others.
+fn tell(run: &mut Run, hands: &mut impl Hands, emitted: &mut Vec<(Timestamp, Event)>) {
+    for event in run.take_outgoing() {
+        hands.publish(&event);
+        emitted.push((hands.now(), event));
+    }
+    for errand in run.take_errands() {
+        match errand {
+            Errand::Cancel(child) => hands.cancel(child),
+            // It was begun before the entry that says so.
+            Errand::Start { .. } => {}
+        }
     }
 }
 
@@ -177,6 +230,9 @@ pub(super) fn redacted(mut played: Played, secrets: &Secrets) -> Played {
         Some(End::Completed(output)) => value(output),
         Some(End::Faulted(fault)) => problem(fault),
         Some(End::Cancelled) | None => {}
+    }
+    for (_, event) in &mut played.emitted {
+        event.body = redactor.redact_json(event.body.to_vec()).into();
     }
     for record in &mut played.records {
         value(&mut record.input);

@@ -9,12 +9,14 @@ use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::FuturesUnordered;
 use jiff::Timestamp;
 
-use super::drive::{self, Hands, Played};
+use super::drive::{self, Hands, Happening, Played};
 use super::stage::Stage;
 use crate::call::{self, Destinations, Performed};
+use crate::event::Event;
 use crate::expression::Value;
 use crate::id::Id;
-use crate::run::{Change, Effect, Key, Run};
+use crate::problem::{Kind, Problem};
+use crate::run::{Change, Child, Effect, Key, Outcome, Run};
 use crate::secret::Secrets;
 use crate::workflow::Definition;
 
@@ -95,7 +97,25 @@ impl Hands for Network {
         self.aborts.is_empty()
     }
 
-    async fn next(&mut self, until: Option<Timestamp>) -> Result<Option<Change>, ()> {
+    async fn begin(&mut self, child: &Child) -> Change {
+        let Child {
+            namespace, name, ..
+        } = child;
+        let detail = format!(
+            "{namespace}/{name} is not started: a run in memory has no sub-workflows; deploy both \
+             to a server, or play them with `hookwright test`"
+        );
+        Change::ChildEnded {
+            child: child.run_id,
+            outcome: Outcome::Faulted(Problem::new(Kind::Configuration, detail)),
+        }
+    }
+
+    fn cancel(&mut self, _: Id) {}
+
+    fn publish(&mut self, _: &Event) {}
+
+    async fn next(&mut self, until: Option<Timestamp>) -> Result<Option<Happening>, ()> {
         let outcome = match until {
             Some(until) => {
                 let pause = until.duration_since(Timestamp::now());
@@ -115,6 +135,7 @@ impl Hands for Network {
             return Ok(None);
         };
         self.aborts.remove(&key);
-        Ok(Some(drive::change(key, performed, Timestamp::now())))
+        let change = drive::change(key, performed, Timestamp::now());
+        Ok(Some(Happening::Change(change)))
     }
 }

@@ -1,15 +1,17 @@
 //! Scripted hands: answers from a test, and a clock that jumps to whatever comes next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::answers::{Asked, Rule};
+use super::arrivals::event;
+use super::children::Apart;
 use super::decisions::Script;
-use super::document::{Arrival, Case, Start};
-use super::drive::{self, Hands};
+use super::document::{Case, Start};
+use super::drive::{self, Hands, Happening};
 use super::stage::Stage;
 use super::verdict::{self, Mismatch, Verdict};
 use crate::call::rehearse::{Granted, Reply, Sent, Situation};
@@ -18,7 +20,8 @@ use crate::event::Event;
 use crate::expression::Value;
 use crate::id::Id;
 use crate::run::approval::Approval;
-use crate::run::{Action, Change, Effect, Key, Run};
+use crate::run::{Action, Change, Child, Effect, Key, Outcome, Run, Surroundings};
+use crate::secret::Secrets;
 use crate::trigger::{self, Triggers};
 use crate::workflow::Definition;
 
@@ -36,21 +39,31 @@ pub struct Call {
 }
 
 /// What performs calls from a script.
-struct Scripted<'a> {
+pub(super) struct Scripted<'a> {
     run_id: Id,
+    pub(super) stage: &'a Stage,
+    case: &'a Case,
+    secrets: &'a Arc<Secrets>,
     destinations: &'a Destinations,
     now: Timestamp,
-    chance: f64,
-    rules: Vec<Rule>,
-    calls: Vec<Call>,
-    granted: Granted,
-    decisions: Script,
+    /// How many runs are around this one.
+    pub(super) depth: u32,
+    pub(super) rules: Vec<Rule>,
+    pub(super) calls: Vec<Call>,
+    /// Sub-workflows that were played.
+    pub(super) apart: Vec<Apart>,
+    pub(super) granted: Granted,
+    pub(super) decisions: Script,
     /// Why there is no going on.
-    unanswered: Option<String>,
+    pub(super) unanswered: Option<String>,
     starting: Vec<Effect>,
     /// By the time at which it comes, and the order in which the calls were begun.
     outcomes: BTreeMap<(Timestamp, u64), (Key, Change)>,
     begun: u64,
+    /// Events to come in the order of their times, each with the sub-workflow it is of.
+    arrivals: VecDeque<(Timestamp, Option<Id>, Event)>,
+    /// The ends of sub-workflows.
+    ends: BTreeMap<(Timestamp, Id), Outcome>,
 }
 
 /// Plays one case.
@@ -82,33 +95,44 @@ pub async fn rehearse(
         let message = "expected that the event is ignored\n     was a run".to_owned();
         return Ok(Verdict::failed(case, Mismatch::at(*place, message)));
     }
-    let surroundings = drive::surroundings(run_id, &case.environment, &secrets, stage.tasks_max);
     let mut hands = Scripted {
         run_id,
+        stage,
+        case,
+        secrets: &secrets,
         destinations: &destinations,
         now: case.at,
-        chance: case.chance,
+        depth: 0,
         rules: case.answers.clone(),
         calls: Vec::new(),
+        apart: Vec::new(),
         granted: Granted::default(),
         decisions: Script::new(&case.decisions),
         unanswered: None,
         starting: Vec::new(),
         outcomes: BTreeMap::new(),
         begun: 0,
+        arrivals: arrivals(case),
+        ends: BTreeMap::new(),
     };
-    let run = Run::new(Arc::clone(definition), surroundings).recorded();
+    let run = Run::new(Arc::clone(definition), hands.surroundings(run_id)).recorded();
     let played = drive::drive(run, Change::Started { input }, &mut hands).await;
     let played = drive::redacted(played, &secrets);
-    let Scripted {
-        rules,
-        calls,
-        unanswered,
-        decisions,
-        ..
-    } = hands;
-    let left = (rules.as_slice(), decisions.left());
+    let calls = Scripted::all_calls(hands.calls, hands.apart);
+    let (rules, unanswered) = (hands.rules, hands.unanswered);
+    let left = (rules.as_slice(), hands.decisions.left());
     Ok(verdict::judge(case, played, calls, left, unanswered))
+}
+
+/// The events that come while the run runs.
+fn arrivals(case: &Case) -> VecDeque<(Timestamp, Option<Id>, Event)> {
+    let arrival = |(number, coming): (usize, &super::arrivals::Coming)| {
+        let after = SignedDuration::try_from(coming.after).unwrap_or(SignedDuration::MAX);
+        let at = case.at.saturating_add(after).unwrap_or(Timestamp::MAX);
+        let id = id(at, &format!("{} event {number}", case.name));
+        (at, None, event(&coming.arrival, at, id))
+    };
+    case.events.iter().enumerate().map(arrival).collect()
 }
 
 /// The input of the run that an event starts.
@@ -125,32 +149,6 @@ fn start(definition: &Arc<Definition>, event: &Event) -> Result<Value, String> {
     match matched.ignored {
         Some(reason) => Err(reason),
         None => Ok(trigger::input(definition, event)),
-    }
-}
-
-fn event(arrival: &Arrival, at: Timestamp, id: Id) -> Event {
-    let mut attributes: BTreeMap<_, _> = arrival.attributes.iter().cloned().collect();
-    let content_type = attributes.remove("datacontenttype");
-    let content_type = content_type.unwrap_or_else(|| "application/json".to_owned());
-    attributes
-        .entry("time".to_owned())
-        .or_insert_with(|| at.to_string());
-    let body = match &arrival.data {
-        None => Vec::new(),
-        Some(data) => match data.as_str() {
-            Some(text) if !content_type.contains("json") => text.as_bytes().to_vec(),
-            _ => data.to_json(),
-        },
-    };
-    Event {
-        id,
-        event_id: arrival.id.clone().unwrap_or_else(|| id.to_string()),
-        source: arrival.source.clone(),
-        kind: arrival.kind.clone(),
-        attributes,
-        content_type: Some(content_type),
-        headers: Vec::new(),
-        body: body.into(),
     }
 }
 
@@ -188,51 +186,129 @@ impl Hands for Scripted<'_> {
     }
 
     fn is_idle(&self) -> bool {
-        self.outcomes.is_empty() && self.starting.is_empty()
+        self.outcomes.is_empty()
+            && self.starting.is_empty()
+            && self.arrivals.is_empty()
+            && self.ends.is_empty()
     }
 
-    async fn next(&mut self, until: Option<Timestamp>) -> Result<Option<Change>, ()> {
+    async fn begin(&mut self, child: &Child) -> Change {
+        self.play(child).await
+    }
+
+    fn cancel(&mut self, child: Id) {
+        self.interrupt(child, self.now);
+    }
+
+    fn publish(&mut self, event: &Event) {
+        self.comes(self.now, None, event.clone());
+    }
+
+    async fn next(&mut self, until: Option<Timestamp>) -> Result<Option<Happening>, ()> {
         for effect in std::mem::take(&mut self.starting) {
             self.perform(effect).await;
             if self.unanswered.is_some() {
                 return Err(());
             }
         }
-        // At the same time a deadline counts before an outcome, as it does in `worker::execute`.
-        let outcome_at = self.outcomes.first_key_value().map(|((at, _), _)| *at);
-        let sooner = |at: &Timestamp| {
-            let limits = [until, outcome_at];
-            limits.into_iter().flatten().all(|limit| *at < limit)
+        let outcome = self.outcomes.first_key_value().map(|((at, _), _)| *at);
+        let end = self.ends.first_key_value().map(|((at, _), _)| *at);
+        let arrival = self.arrivals.front().map(|(at, ..)| *at);
+        // At the same time an event counts before a deadline, and a deadline before an outcome, as
+        // in `worker::execute`.
+        let is_first = |at: &Timestamp| {
+            until.is_none_or(|until| *at < until || (*at == until && arrival == Some(*at)))
         };
+        let soonest = [arrival, outcome, end].into_iter().flatten().min();
+        let sooner = |at: &Timestamp| [soonest, until].iter().flatten().all(|it| at < it);
         if let Some(at) = self.decisions.next_at().filter(sooner) {
             self.now = self.now.max(at);
-            return Ok(self.decisions.give(self.now));
+            return Ok(self.decisions.give(self.now).map(Happening::Change));
         }
-        let first = self.outcomes.first_entry();
-        let first = first.filter(|first| until.is_none_or(|until| first.key().0 < until));
-        match (first, until) {
-            (Some(first), _) => {
-                let ((at, _), (_, change)) = first.remove_entry();
-                self.now = self.now.max(at);
-                Ok(Some(change))
-            }
-            (None, Some(until)) => {
-                self.now = until;
-                Ok(None)
-            }
-            (None, None) => Err(()),
-        }
+        let Some(at) = soonest.filter(is_first) else {
+            self.now = until.ok_or(())?;
+            return Ok(None);
+        };
+        self.now = self.now.max(at);
+        Ok(self.take(at))
     }
 }
 
-impl Scripted<'_> {
+impl<'a> Scripted<'a> {
+    /// What surrounds a run of this case.
+    pub(super) fn surroundings(&self, id: Id) -> Arc<Surroundings> {
+        let environment = &self.case.environment;
+        drive::surroundings(id, environment, self.secrets, self.stage.tasks_max)
+    }
+
+    /// The hands of a sub-workflow that begins now, with the script as far as it is left.
+    pub(super) fn apart(&mut self, run_id: Id) -> Scripted<'a> {
+        Scripted {
+            run_id,
+            stage: self.stage,
+            case: self.case,
+            secrets: self.secrets,
+            destinations: self.destinations,
+            now: self.now,
+            depth: self.depth + 1,
+            rules: std::mem::take(&mut self.rules),
+            calls: Vec::new(),
+            apart: Vec::new(),
+            granted: std::mem::take(&mut self.granted),
+            decisions: std::mem::take(&mut self.decisions),
+            unanswered: None,
+            starting: Vec::new(),
+            outcomes: BTreeMap::new(),
+            begun: 0,
+            arrivals: self.arrivals.clone(),
+            ends: BTreeMap::new(),
+        }
+    }
+
+    /// An event comes at that time, from a sub-workflow perhaps.
+    pub(super) fn comes(&mut self, at: Timestamp, from: Option<Id>, event: Event) {
+        let place = self.arrivals.partition_point(|(other, ..)| *other <= at);
+        self.arrivals.insert(place, (at, from, event));
+    }
+
+    /// A sub-workflow ends at that time.
+    pub(super) fn ends(&mut self, at: Timestamp, child: Id, outcome: Outcome) {
+        self.ends.insert((at, child), outcome);
+    }
+
+    /// Nothing more comes of a sub-workflow.
+    pub(super) fn forget(&mut self, child: Id) {
+        self.ends.retain(|(_, other), _| *other != child);
+        self.arrivals.retain(|(_, from, _)| *from != Some(child));
+    }
+
+    /// What comes at that time: an event, else an outcome, else the end of a sub-workflow.
+    fn take(&mut self, at: Timestamp) -> Option<Happening> {
+        if self
+            .arrivals
+            .front()
+            .is_some_and(|(first, ..)| *first == at)
+        {
+            let (.., event) = self.arrivals.pop_front()?;
+            return Some(Happening::Event(event));
+        }
+        if let Some(first) = self.outcomes.first_entry()
+            && first.key().0 == at
+        {
+            let (_, change) = first.remove();
+            return Some(Happening::Change(change));
+        }
+        let ((_, child), outcome) = self.ends.pop_first()?;
+        Some(Happening::Change(Change::ChildEnded { child, outcome }))
+    }
+
     async fn perform(&mut self, effect: Effect) {
         let Action::Call(request) = &effect.action;
         let destination = self.destinations.of(&effect);
         let situation = Situation {
             identity: drive::identity(self.run_id, &effect),
             now: self.now,
-            chance: self.chance,
+            chance: self.case.chance,
         };
         let reference = &*effect.key.reference;
         let task = name(reference);

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 
 use crate::call::{self, Declared, Destinations, Document};
 use crate::secret::Secrets;
+use crate::workflow::Definition;
 
 /// Networks that make every address allowed: in a rehearsal nothing is sent, so nothing is guarded.
 const ANYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
@@ -16,6 +17,8 @@ const ANYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
 pub struct Stage {
     /// The destinations.
     pub destinations: Vec<Arc<Document>>,
+    /// The workflows that may be started as sub-workflows.
+    pub workflows: Vec<Arc<Definition>>,
     /// Section `[call]`.
     pub call: call::Config,
     /// `run.tasks_max`.
@@ -23,6 +26,32 @@ pub struct Stage {
 }
 
 impl Stage {
+    /// The workflow of this namespace, name and version; `latest` where there is but one version.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) fn workflow(
+        &self,
+        (namespace, name, version): (&str, &str, &str),
+    ) -> Result<&Arc<Definition>, String> {
+        let is_meant = |definition: &&Arc<Definition>| {
+            let document = &definition.document;
+            let named = document.namespace == namespace && document.name == name;
+            named && (version == "latest" || document.version == version)
+        };
+        let mut found = self.workflows.iter().filter(is_meant);
+        match (found.next(), found.next()) {
+            (Some(definition), None) => Ok(definition),
+            (None, _) => Err(format!(
+                "the workflow {namespace}/{name}/{version} is not among the definitions"
+            )),
+            (Some(_), Some(_)) => Err(format!(
+                "there are several versions of {namespace}/{name}, and none of them is active \
+                 here; name the version"
+            )),
+        }
+    }
+
     /// The destinations, for real calls.
     ///
     /// # Errors
@@ -35,6 +64,7 @@ impl Stage {
         let declared = self.destinations.iter().zip(1..);
         let declared = declared.map(|(document, number)| Declared {
             number,
+            version: 1,
             document: Arc::clone(document),
         });
         // The metrics of a run in memory are nobody's.

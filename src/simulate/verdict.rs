@@ -8,11 +8,12 @@ use super::answers::{self, Rule};
 use super::decisions::Decision;
 use super::document::{Calls, Case, Elapsed, ExpectedCall};
 use super::drive::Played;
-use super::expected::{Members, shown};
+use super::expected::{Expected, Members, shown};
 use super::rehearsal::Call;
 use crate::expression::Value;
 use crate::problem::Problem;
 use crate::run::End;
+use crate::trigger;
 
 /// What came of a case.
 #[derive(Debug)]
@@ -94,6 +95,9 @@ pub(super) fn judge(
         of_end(case, &played, &mut found);
         if let Some(expected) = &case.expect.calls {
             of_calls(expected, &calls, &mut found);
+        }
+        if let Some((expected, place)) = &case.expect.emits {
+            of_events(expected, *place, &played, &mut found);
         }
         if let Some(expected) = &case.expect.elapsed {
             of_time(expected, &played, &mut found);
@@ -187,6 +191,33 @@ fn of_calls(expected: &Calls, calls: &[Call], found: &mut Vec<Mismatch>) {
         let (method, url) = (&call.sent.method, &call.sent.url);
         let message = format!("not expected: {method} {url} of task `{}`{body}", call.task);
         found.push(Mismatch::at(expected.place, message));
+    }
+}
+
+fn of_events(expected: &[Expected], place: (u32, u32), played: &Played, found: &mut Vec<Mismatch>) {
+    let emitted: Vec<Value> = played
+        .emitted
+        .iter()
+        .map(|(_, event)| trigger::envelope(event))
+        .collect();
+    for (expected, event) in expected.iter().zip(&emitted) {
+        expected.compare(event, Members::Given, found);
+    }
+    let (wanted, was) = (expected.len(), emitted.len());
+    if wanted != was {
+        let kinds: Vec<&str> = played
+            .emitted
+            .iter()
+            .map(|(_, event)| event.kind.as_str())
+            .collect();
+        let message = match kinds.is_empty() {
+            true => format!("expected {wanted} events\n     was none"),
+            false => format!(
+                "expected {wanted} events\n     was {was}: {}",
+                kinds.join(", ")
+            ),
+        };
+        found.push(Mismatch::at(place, message));
     }
 }
 

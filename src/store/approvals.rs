@@ -105,8 +105,8 @@ asked as (
          timestamptz 'epoch' + a.requested_us * interval '1 microsecond',
          timestamptz 'epoch' + a.expires_us * interval '1 microsecond',
          timestamptz 'epoch' + a.closed_us * interval '1 microsecond'
-  from unnest($40::uuid[], $41::uuid[], $42::integer[], $43::text[], $44::text[], $45::text[],
-              $46::bytea[], $47::bytea[], $48::bigint[], $49::bigint[], $50::bigint[])
+  from unnest($42::uuid[], $43::uuid[], $44::integer[], $45::text[], $46::text[], $47::text[],
+              $48::bytea[], $49::bytea[], $50::bigint[], $51::bigint[], $52::bigint[])
     as a (id, run_id, workflow_id, reference, iteration, status, ask, decisions, requested_us,
           expires_us, closed_us)
   where (a.run_id in (select run_id from held)) is true
@@ -117,7 +117,7 @@ asked as (
 linked as (
   insert into approval_links (digest, approval_id, approver)
   select l.digest, l.approval_id, l.approver
-  from unnest($51::bytea[], $52::uuid[], $53::smallint[]) as l (digest, approval_id, approver)
+  from unnest($53::bytea[], $54::uuid[], $55::smallint[]) as l (digest, approval_id, approver)
   where (l.approval_id in (select id from asked)) is true
   on conflict do nothing
 ),"

@@ -59,10 +59,29 @@ pub struct Page<T> {
 pub struct Decision {
     /// It is still in the inbox.
     pub undecided: bool,
+    /// It is kept back while its source is paused.
+    pub held: bool,
     /// Why it started nothing.
     pub ignored: Option<String>,
     /// The runs it started, with the keys of their workflows.
     pub runs: Vec<(Id, i32)>,
+}
+
+impl Decision {
+    /// `inbox`, `held`, `ignored` or `routed`.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self {
+                undecided: true, ..
+            } => "inbox",
+            Self { held: true, .. } => "held",
+            Self {
+                ignored: Some(_), ..
+            } => "ignored",
+            _ => "routed",
+        }
+    }
 }
 
 /// An event with what it is addressed to.
@@ -184,20 +203,23 @@ impl Store {
     /// Where the database is away or refuses.
     pub async fn decision(&self, event: &StoredEvent) -> Result<Decision, Error> {
         let id = event.event.id.uuid();
-        let (undecided, ignored): (bool, Option<String>) = sqlx::query_as(
+        let (undecided, held, ignored): (bool, bool, Option<String>) = sqlx::query_as(
             "select exists (select from inbox where event_id = $1), \
+                    exists (select from held where source = $2 and event_id = $1), \
                     (select reason from ignored where event_id = $1)",
         )
         .bind(id)
+        .bind(&event.event.source)
         .fetch_one(&self.pool)
         .await?;
-        let runs = if undecided || ignored.is_some() {
+        let runs = if undecided || held || ignored.is_some() {
             Vec::new()
         } else {
             self.runs_of(event).await?
         };
         Ok(Decision {
             undecided,
+            held,
             ignored,
             runs,
         })

@@ -30,12 +30,14 @@ pub struct Exchange {
     pub taken: Vec<Id>,
     /// The keys of all it listens for from now on; others of this run are deleted.
     pub listens: Vec<Id>,
+    /// Whether mail may come that the run waits for: somebody looks again once it waits.
+    pub expects: bool,
+    /// Whether it is suspended from now on, where that changes.
+    pub suspended: Option<bool>,
     /// The filters behind those keys, where the nodes may not know them yet.
     pub filters: Vec<Filter>,
     /// Approvals that have changed.
     pub approvals: Vec<NewApproval>,
-    /// Whether decisions are waited for, so that they are looked for once more after the commit.
-    pub awaits: bool,
 }
 
 /// A filter of a definition that runs listen with.
@@ -117,6 +119,21 @@ silent as (
 listening as (
   insert into listeners (run_id, key) select run_id, key from listens on conflict do nothing
 ),
+suspending as (
+  insert into suspended (run_id)
+  select s.run_id from unnest($40::uuid[], $41::boolean[]) as s (run_id, suspended)
+  where s.suspended and (s.run_id in (select run_id from held)) is true
+    and (s.run_id in (select run_id from ended)) is not true
+  on conflict do nothing
+),
+resuming as (
+  delete from suspended where ctid = any (array(
+    select p.place from unnest($40, $41) as s (run_id, suspended) cross join lateral (
+      select x.ctid as place from suspended x where x.run_id = s.run_id offset 0
+    ) p
+    where not s.suspended and (s.run_id in (select run_id from held)) is true
+  ))
+),
 filters as (
   insert into listening (workflow_id, reference, filter)
   select distinct f.workflow_id, f.reference, f.filter
@@ -165,6 +182,8 @@ pub(super) struct Exchanged<'a> {
     listeners: Vec<Uuid>,
     listens: Vec<Uuid>,
     filters: Vec<&'a Filter>,
+    paused: Vec<Uuid>,
+    suspended: Vec<bool>,
 }
 
 impl<'a> Exchanged<'a> {
@@ -197,6 +216,8 @@ impl<'a> Exchanged<'a> {
             listeners: Vec::new(),
             listens: Vec::new(),
             filters: Vec::new(),
+            paused: Vec::new(),
+            suspended: Vec::new(),
         };
         for (run_id, exchange) in exchanges() {
             all.add(run_id, exchange);
@@ -222,6 +243,10 @@ impl<'a> Exchanged<'a> {
             self.listens.push(key.uuid());
         }
         self.filters.extend(&exchange.filters);
+        if let Some(suspended) = exchange.suspended {
+            self.paused.push(run_id);
+            self.suspended.push(suspended);
+        }
     }
 
     /// Binds what [`EXCHANGE`] has more than [`super::settle::SETTLE`].
@@ -264,5 +289,7 @@ impl<'a> Exchanged<'a> {
             .bind(workflows)
             .bind(references)
             .bind(numbers)
+            .bind(self.paused)
+            .bind(self.suspended)
     }
 }

@@ -106,6 +106,29 @@ from (
 where r.destination_id = 0 and r.run_at = timestamptz '9999-01-01 00:00:00Z'
   and r.run_id = w.run_id";
 
+/// Tells the oldest members of gates, beyond the number of runs that may be open, to end; those
+/// who have been told already are left out, and those who wait are claimed to hear of it.
+const DISPLACE: &str = "
+with displaced as materialized (
+  select m.run_id from (
+    select r.run_id, row_number() over (partition by r.gate_id order by r.run_id desc) as place,
+           g.runs_max
+    from gate_runs r join gates g on g.id = r.gate_id where r.gate_id = any ($1::bigint[])
+  ) m
+  where m.place > m.runs_max and not exists (
+    select from mail x where x.run_id = m.run_id and x.kind = 1 and x.content = $2::bytea)
+),
+told as (
+  insert into mail (run_id, id, kind, content)
+  select run_id, gen_random_uuid(), 1::smallint, $2 from displaced
+),
+called as (
+  update ready r set run_at = now() from displaced d
+  where r.destination_id = 0 and r.run_at = timestamptz '9999-01-01 00:00:00Z'
+    and r.run_id = d.run_id
+)
+select run_id from displaced";
+
 /// Members whose runs have ended, and whose nodes did not live to say so.
 const ENDED: &str = "
 select w.run_id,
@@ -133,6 +156,8 @@ pub struct Entrant {
     pub priority: i16,
     /// Whether it may wait.
     pub waits: bool,
+    /// Whether, where it has to wait, the oldest runs are told to end.
+    pub displaces: bool,
 }
 
 /// What a gate says.
@@ -144,6 +169,15 @@ pub enum Place {
     Waits,
     /// Neither; it is to end.
     TurnedAway,
+}
+
+/// What was decided about runs that want in.
+#[derive(Debug, Default)]
+pub struct Entered {
+    /// What the gate says to each of them.
+    pub places: HashMap<Id, Place>,
+    /// Runs that were told to end.
+    pub displaced: Vec<Id>,
 }
 
 #[derive(Serialize)]
@@ -190,10 +224,15 @@ pub struct Round {
 
 impl Store {
     /// Decides about runs that this node has claimed. Asking again is safe: who is in stays in.
+    /// `cancel` is what runs are told that are displaced.
     ///
     /// # Errors
     /// Where the database is away or refuses; nothing is decided then.
-    pub async fn enter_gates(&self, entrants: Vec<Entrant>) -> Result<HashMap<Id, Place>, Error> {
+    pub async fn enter_gates(
+        &self,
+        entrants: Vec<Entrant>,
+        cancel: Vec<u8>,
+    ) -> Result<Entered, Error> {
         self.transaction(move |connection| {
             Box::pin(async move {
                 let mut gates = lock(connection, &entrants).await?;
@@ -209,7 +248,19 @@ impl Store {
                     .bind(json(&admitted)?)
                     .execute(&mut *connection)
                     .await?;
-                Ok(places)
+                let displacing = displacing(&entrants, &places, &gates);
+                let mut displaced: Vec<Uuid> = Vec::new();
+                if !displacing.is_empty() {
+                    displaced = sqlx::query_scalar(DISPLACE)
+                        .bind(displacing)
+                        .bind(cancel)
+                        .fetch_all(&mut *connection)
+                        .await?;
+                }
+                Ok(Entered {
+                    places,
+                    displaced: displaced.into_iter().map(Id::from).collect(),
+                })
             })
         })
         .await
@@ -376,6 +427,19 @@ fn decide(
         }
     }
     (places, admitted)
+}
+
+/// The gates at which somebody waits who displaces the oldest.
+fn displacing(
+    entrants: &[Entrant],
+    places: &HashMap<Id, Place>,
+    gates: &HashMap<GateKey, Locked>,
+) -> Vec<i64> {
+    let waiting = entrants
+        .iter()
+        .filter(|one| one.displaces && places.get(&one.run_id).copied() == Some(Place::Waits));
+    let found = waiting.filter_map(|one| gates.get(&one.gate()));
+    found.map(|gate| gate.id).collect()
 }
 
 async fn promote(connection: &mut PgConnection, gates: &[i64]) -> Result<u64, Error> {

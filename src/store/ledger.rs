@@ -14,7 +14,7 @@ pub struct Ledger {
     pub events: Events,
     /// Runs.
     pub runs: Runs,
-    /// Whether both sides agree: events stored = routed + inbox; runs created = completed +
+    /// Whether both sides agree: events stored = routed + inbox + held; runs created = completed +
     /// faulted + cancelled + running + waiting + pending.
     pub balanced: bool,
 }
@@ -32,6 +32,8 @@ pub struct Events {
     pub ignored: i64,
     /// Not decided yet.
     pub inbox: i64,
+    /// Kept back while their source is paused.
+    pub held: i64,
 }
 
 /// Counts of runs.
@@ -51,6 +53,8 @@ pub struct Runs {
     pub waiting: i64,
     /// In the queue now.
     pub pending: i64,
+    /// Of those that run or wait: suspended by a person.
+    pub suspended: i64,
 }
 
 #[derive(sqlx::FromRow)]
@@ -74,21 +78,23 @@ impl Store {
                     coalesce(sum(routed), 0)::bigint as routed, \
                     coalesce(sum(ignored), 0)::bigint as ignored, \
                     (select count(*) from inbox) as inbox, \
+                    (select count(*) from held) as held, \
                     coalesce(sum(runs), 0)::bigint as created, \
                     coalesce(sum(completed), 0)::bigint as completed, \
                     coalesce(sum(faulted), 0)::bigint as faulted, \
                     coalesce(sum(cancelled), 0)::bigint as cancelled, \
                     (select count(*) from claims) as running, \
                     (select count(*) from timers) as waiting, \
-                    (select count(*) from ready) as pending \
+                    (select count(*) from ready) as pending, \
+                    (select count(*) from suspended) as suspended \
              from ledger",
         )
         .fetch_one(&self.pool)
         .await?;
         let ended = runs.completed + runs.faulted + runs.cancelled;
         let open = runs.running + runs.waiting + runs.pending;
-        let balanced =
-            events.stored == events.routed + events.inbox && runs.created == ended + open;
+        let decided = events.routed + events.inbox + events.held;
+        let balanced = events.stored == decided && runs.created == ended + open;
         Ok(Ledger {
             events,
             runs,

@@ -232,7 +232,53 @@ impl Link {
     }
 }
 
+/// A run that was put aside for a busy destination is claimed without its place there: it may be
+/// told to end. Reads the whole queue, which a person's word is worth.
+const CALL_BACK: &str = "
+update ready set destination_id = 0, run_at = now()
+where run_id = any ($1::uuid[]) and destination_id <> 0";
+
+/// The same for many runs at once.
+const POST_ALL: &str = "
+insert into mail (run_id, id, kind, content)
+select r.id, m.id, m.kind, m.content
+from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::bytea[]) as m (run_id, id, kind, content)
+cross join lateral (select x.id from runs x where x.id = m.run_id offset 0) r
+where not exists (select from journal j where j.run_id = r.id and j.status is not null)
+on conflict (run_id, id) do update set kind = excluded.kind returning run_id";
+
 impl Store {
+    /// Addresses something to many runs and wakes those that wait; which of them are open and so
+    /// have got it.
+    ///
+    /// # Errors
+    /// Where the database is away or refuses.
+    pub async fn send_all(&self, mail: &[NewMail]) -> Result<Vec<Id>, Error> {
+        let each = |of: fn(&NewMail) -> Uuid| mail.iter().map(of).collect::<Vec<_>>();
+        let contents: Vec<Option<&[u8]>> = mail.iter().map(|it| it.content.as_deref()).collect();
+        let sent: Vec<Uuid> = sqlx::query_scalar(POST_ALL)
+            .bind(each(|mail| mail.run_id.uuid()))
+            .bind(each(|mail| mail.id.uuid()))
+            .bind(mail.iter().map(|it| it.kind.number()).collect::<Vec<_>>())
+            .bind(contents)
+            .fetch_all(&self.pool)
+            .await?;
+        self.wake(&sent).await?;
+        Ok(sent.into_iter().map(Id::from).collect())
+    }
+
+    /// Whether a person has told the run something that it has not taken in yet.
+    ///
+    /// # Errors
+    /// Where the database is away or refuses.
+    pub async fn is_told(&self, run: Id) -> Result<bool, Error> {
+        let told = "select exists (select from mail where run_id = $1 and kind = 1)";
+        Ok(sqlx::query_scalar(told)
+            .bind(run.uuid())
+            .fetch_one(&self.pool)
+            .await?)
+    }
+
     /// Addresses something to a run and wakes it where it waits; false where the run is unknown or
     /// has ended. A node that has the run in memory learns of it within half a second. Sending
     /// the same mail again does nothing more.
@@ -250,11 +296,18 @@ impl Store {
         if sent.is_none() {
             return Ok(false);
         }
-        sqlx::query(WAKE)
-            .bind([mail.run_id.uuid()])
-            .execute(&self.pool)
-            .await?;
+        self.wake(&[mail.run_id.uuid()]).await?;
         Ok(true)
+    }
+
+    async fn wake(&self, runs: &[Uuid]) -> Result<(), Error> {
+        for statement in [WAKE, CALL_BACK] {
+            sqlx::query(statement)
+                .bind(runs)
+                .execute(&self.pool)
+                .await?;
+        }
+        Ok(())
     }
 }
 

@@ -203,6 +203,7 @@ impl Upkeep {
     async fn is_open(&mut self, day: i32) -> Result<bool, Error> {
         let open = sqlx::query_scalar(
             "select exists (select from inbox where event_id >= $1 and event_id < $2)
+                 or exists (select from held where event_id >= $1 and event_id < $2)
                  or exists (select from claims where run_id >= $1 and run_id < $2)
                  or exists (select from ready where run_id >= $1 and run_id < $2)
                  or exists (select from timers where run_id >= $1 and run_id < $2)",

@@ -4,12 +4,12 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use super::{
-    Error, Store, append, batches, claim, exchange, fire, load, mail, route, schedules, sessions,
-    settle, sweep,
+    Error, Store, append, batches, claim, conditions, exchange, fire, held, load, mail, rates,
+    rejections, route, schedules, sessions, settle, sweep,
 };
 
 /// All hot statements.
-pub const STATEMENTS: [(&str, &str); 25] = [
+pub const STATEMENTS: [(&str, &str); 37] = [
     ("append", append::APPEND),
     ("find", append::FIND),
     ("route", route::ROUTE),
@@ -26,6 +26,8 @@ pub const STATEMENTS: [(&str, &str); 25] = [
     ("exchange_approvals", exchange::APPROVALS),
     ("wake", mail::WAKE),
     ("deliver", mail::DELIVER),
+    ("call_parked", conditions::CALL),
+    ("take_rate", rates::TAKE),
     ("post", mail::POST),
     ("fire", fire::FIRE),
     ("close", sessions::CLOSE),
@@ -35,6 +37,16 @@ pub const STATEMENTS: [(&str, &str); 25] = [
     ("tick", schedules::TICK),
     ("due_batches", batches::DUE),
     ("take_batch", batches::TAKE),
+    ("hold", held::HOLD),
+    ("held_sources", held::SOURCES),
+    ("release_held", held::RELEASE),
+    ("keep_rejection", rejections::KEEP),
+    ("expire_rejections", rejections::EXPIRE),
+    ("rejections", rejections::LIST),
+    ("rejections_of_source", rejections::LIST_OF_SOURCE),
+    ("rejections_of_event", rejections::DUPLICATES),
+    ("rejection", rejections::ONE),
+    ("forget_rejection", rejections::FORGET),
 ];
 
 /// Runs a hot statement as a [`super::Link`] would, rolls it back, and returns its plan with

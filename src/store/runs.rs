@@ -129,6 +129,7 @@ struct Row {
     at: Option<jiff_sqlx::Timestamp>,
     claimed: bool,
     begun: bool,
+    suspended: bool,
 }
 
 #[derive(sqlx::FromRow)]
@@ -153,6 +154,9 @@ mod candidates {
     pub const RUNNING: &str = "select c.run_id from claims c join runs r on r.id = c.run_id \
          where c.run_id < $1 and ($2::int[] is null or r.workflow_id = any($2)) \
          order by c.run_id desc limit $3";
+    pub const SUSPENDED: &str = "select s.run_id from suspended s join runs r on r.id = s.run_id \
+         where s.run_id < $1 and ($2::int[] is null or r.workflow_id = any($2)) \
+         order by s.run_id desc limit $3";
     pub const PENDING: &str = "select q.run_id from ready q join runs r on r.id = q.run_id \
          where q.run_id < $1 and ($2::int[] is null or r.workflow_id = any($2)) \
            and not exists (select from journal j where j.run_id = q.run_id) \
@@ -195,6 +199,25 @@ impl Store {
         })
     }
 
+    /// Open runs of these workflows, newest first, at most `limit`. An open run is in one place at
+    /// any moment, and one statement sees one moment: none is missed because it moves.
+    ///
+    /// # Errors
+    /// Where the database is away or refuses.
+    pub async fn open_runs(&self, workflow_ids: &[i32], limit: u16) -> Result<Vec<Id>, Error> {
+        let ids: Vec<Uuid> = sqlx::query_scalar(
+            "select q.run_id from (select run_id from claims union all select run_id from timers \
+                                   union all select run_id from ready) q \
+             join runs r on r.id = q.run_id where r.workflow_id = any($1) \
+             order by q.run_id desc limit $2",
+        )
+        .bind(workflow_ids)
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(ids.into_iter().map(Id::from).collect())
+    }
+
     async fn candidates(
         &self,
         filter: &RunFilter,
@@ -210,7 +233,7 @@ impl Store {
             Some(Status::Running) => (candidates::RUNNING, None),
             Some(Status::Pending) => (candidates::PENDING, None),
             Some(Status::Waiting) => (candidates::WAITING, None),
-            Some(Status::Suspended) => return Ok((Vec::new(), false)),
+            Some(Status::Suspended) => (candidates::SUSPENDED, None),
         };
         let mut query = sqlx::query_scalar(statement)
             .bind(before)
@@ -240,7 +263,8 @@ impl Store {
             "select r.id, r.workflow_id, w.namespace, w.name, w.version, r.event_id, \
                     j.status, j.at, \
                     exists (select from claims c where c.run_id = r.id) as claimed, \
-                    exists (select from journal b where b.run_id = r.id) as begun \
+                    exists (select from journal b where b.run_id = r.id) as begun, \
+                    exists (select from suspended s where s.run_id = r.id) as suspended \
              from runs r join workflows w on w.id = r.workflow_id \
              left join lateral (select status, at from journal \
                                 where run_id = r.id order by seq desc limit 1) j on true \
@@ -343,6 +367,7 @@ fn line(row: Row, timed: &[Uuid]) -> RunLine {
     let ended = row.status.as_deref().and_then(Status::of);
     let status = match ended {
         Some(status) => status,
+        None if row.suspended => Status::Suspended,
         None if row.claimed => Status::Running,
         None if row.begun || timed.contains(&row.id) => Status::Waiting,
         None => Status::Pending,

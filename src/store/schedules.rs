@@ -3,7 +3,7 @@
 //! Called by the schedule loop in `worker`, which decides, and by the API. Time is the database's
 //! alone: what a node compares with came from here.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -75,10 +75,10 @@ pub(super) const TICK: &str = "
 with given as (
   select * from json_to_recordset($1::text::json) as g (
     namespace text, name text, workflow_id integer, due_at timestamptz, next_at timestamptz,
-    held boolean, started bigint, skipped bigint, missed bigint)
+    held boolean, started bigint, skipped bigint, missed bigint, cancel uuid)
 ),
 places as materialized (
-  select g.* from given g
+  select g.*, case when g.cancel is not null then s.last_run_id end as cancelled from given g
   join schedules s on s.namespace = g.namespace and s.name = g.name
   join deployments d on d.namespace = s.namespace and d.name = s.name
   where s.due_at = g.due_at and s.workflow_id = g.workflow_id and s.paused_at is null
@@ -115,6 +115,10 @@ stored as (
 queued as (
   insert into inbox (event_id) select id from appended where reason is null
 ),
+told as (
+  insert into mail (run_id, id, kind, content)
+  select cancelled, cancel, 1::smallint, $6::bytea from places where cancelled is not null
+),
 passed as (
   insert into ignored (event_id, reason)
   select id, reason from appended where reason is not null
@@ -126,7 +130,7 @@ counted as (
     ignored = ignored + (select count(*) from appended where reason is not null)
   where session_id = $4::bigint and lane = $5::smallint and exists (select from appended)
 )
-select namespace, name from places";
+select namespace, name, cancelled from places";
 
 /// What is due at one look.
 #[derive(Debug)]
@@ -177,6 +181,8 @@ pub struct Move {
     pub skipped: u64,
     /// Ticks that were missed.
     pub missed: u64,
+    /// The letter by which the run of the tick before is cancelled, where it is to be.
+    pub cancel: Option<Id>,
 }
 
 /// A tick as an event; its CloudEvents `time` is its id.
@@ -232,7 +238,8 @@ impl Link {
 
     /// Moves schedules on and appends the events of their ticks, of the CloudEvents type `kind`,
     /// in one statement; returns the namespaces and names of those that were still where they were
-    /// found. For all others another node was first, and nothing is written.
+    /// found, with the run that has got a letter saying `cancel`. For all others another node was
+    /// first, and nothing is written.
     ///
     /// After [`Error::Unavailable`] look again: what was committed is not due any more.
     ///
@@ -241,17 +248,21 @@ impl Link {
     pub async fn tick(
         &mut self,
         (moves, ticks): (&[Move], &[Tick]),
-        kind: &str,
-    ) -> Result<HashSet<(String, String)>, Error> {
+        (kind, cancel): (&str, &[u8]),
+    ) -> Result<HashMap<(String, String), Option<Id>>, Error> {
         let query = sqlx::query(TICK)
             .bind(json(moves)?)
             .bind(json(ticks)?)
             .bind(kind)
             .bind(self.lane.0)
-            .bind(self.lane.1);
+            .bind(self.lane.1)
+            .bind(cancel);
         let rows = self.rows(query).await?;
         rows.iter()
-            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+            .map(|row| {
+                let told: Option<uuid::Uuid> = row.try_get(2)?;
+                Ok(((row.try_get(0)?, row.try_get(1)?), told.map(Id::from)))
+            })
             .collect()
     }
 }

@@ -110,6 +110,23 @@ async fn find(connection: &mut PgConnection, name: &str) -> Result<Option<Source
 }
 
 impl Store {
+    /// The version of a source that was in force at a time; the first one where the clocks of nodes
+    /// differ so much that none was.
+    ///
+    /// # Errors
+    /// Where the database is away or refuses.
+    pub async fn source_at(&self, name: &str, at: Timestamp) -> Result<Option<Source>, Error> {
+        Ok(sqlx::query_as(
+            "select id, name, version, text, created_at from sources \
+             where name = $1 order by created_at <= $2 desc, \
+                    case when created_at <= $2 then version else -version end desc limit 1",
+        )
+        .bind(name)
+        .bind(jiff_sqlx::Timestamp::from(at))
+        .fetch_optional(&self.pool)
+        .await?)
+    }
+
     /// [`put`] as a transaction of its own.
     ///
     /// # Errors

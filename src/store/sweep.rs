@@ -8,7 +8,8 @@ use super::{Error, Link, SWEEPS_MAX, Swept};
 use crate::problem::{Kind, Problem};
 
 /// Claims without a live session: its row is old, or gone (a node that was declared dead may still
-/// have created claims). A run that was swept too often is poison and ends as faulted.
+/// have created claims). A run that was swept too often is poison and ends as faulted; a run that
+/// awaits it gets mail of that (`worker::origin` has the attributes, `worker::family` the mail).
 pub(super) const SWEEP: &str = "
 with places as materialized (
   select c.ctid as place from claims c
@@ -27,9 +28,12 @@ back as (
   select 0, run_id, sweeps from gone where sweeps < $2::smallint on conflict do nothing
 ),
 poison as materialized (
-  select g.run_id, coalesce(r.workflow_id, 0) as workflow_id, coalesce(j.seq + 1, 0) as seq
+  select g.run_id, r.event_id, coalesce(r.workflow_id, 0) as workflow_id,
+         coalesce(j.seq + 1, 0) as seq
   from gone g
-  left join lateral (select x.workflow_id from runs x where x.id = g.run_id offset 0) r on true
+  left join lateral (
+    select x.workflow_id, x.event_id from runs x where x.id = g.run_id offset 0
+  ) r on true
   left join lateral (
     select x.seq from journal x where x.run_id = g.run_id order by x.seq desc limit 1
   ) j on true
@@ -42,6 +46,20 @@ written as (
 dead as (
   insert into faulted (run_id, workflow_id)
   select run_id, workflow_id from poison on conflict do nothing
+),
+parents as (
+  insert into mail (run_id, id, kind, content)
+  select (e.says ->> 'parentrun')::uuid, gen_random_uuid(), 2::smallint,
+         convert_to(jsonb_build_object(
+           'child', p.run_id, 'error', convert_from($3, 'UTF8')::jsonb)::text, 'UTF8')
+  from poison p cross join lateral (
+    select convert_from(x.attributes, 'UTF8')::jsonb as says from events x
+    where x.id = p.event_id and x.run_id = p.run_id and x.attributes is not null offset 0
+  ) e
+  where e.says ->> 'parentawaits' = 'true'
+),
+resumed as (
+  delete from suspended where run_id in (select run_id from poison)
 ),
 counted as (
   update ledger set faulted = faulted + (select count(*) from poison)

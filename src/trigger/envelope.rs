@@ -7,8 +7,12 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use mime::Mime;
 
+use super::body;
 use crate::event::Event;
 use crate::expression::Value;
+
+/// What the `source` of deliveries begins with.
+const HOOKS: &str = "/hooks/";
 
 /// Attributes that come from fields of their own and cannot be overwritten by extensions.
 const OWN: [&str; 7] = [
@@ -23,10 +27,10 @@ const OWN: [&str; 7] = [
 
 /// The event as data: the JSON format of CloudEvents 1.0, `data` parsed by its media type.
 ///
-/// JSON (`application/json`, `+json`) becomes a value; forms, XML and text become a string;
-/// anything else is `data_base64`. JSON that is not JSON becomes the string it is, or
-/// `data_base64` where it is not UTF-8. Without a media type the body is JSON if it parses, else
-/// as with text. An empty body has no `data`.
+/// JSON (`application/json`, `+json`) becomes a value; forms, multipart and XML that a source has
+/// received become objects, elsewhere they and text are a string; anything else is `data_base64`.
+/// JSON that is not JSON becomes the string it is, or `data_base64` where it is not UTF-8. Without
+/// a media type the body is JSON if it parses, else as with text. An empty body has no `data`.
 #[must_use]
 pub fn envelope(event: &Event) -> Value {
     let text = |text: &str| Value::string(text);
@@ -90,6 +94,9 @@ fn data(event: &Event) -> Option<(String, Value)> {
     let parsed = match form(event.content_type.as_deref()) {
         Form::Json => Value::from_json(body).ok().or_else(|| string(body)),
         Form::Text => string(body),
+        // What a CloudEvent says is a string stays one.
+        Form::Parts if !event.source.starts_with(HOOKS) => string(body),
+        Form::Parts => parts(event).or_else(|| string(body)),
         Form::Bytes => None,
     };
     Some(match parsed {
@@ -105,8 +112,21 @@ fn string(body: &[u8]) -> Option<Value> {
     std::str::from_utf8(body).ok().map(Value::string)
 }
 
+/// An object made of the parts of a body, where it is what its media type says.
+fn parts(event: &Event) -> Option<Value> {
+    let content_type = event.content_type.as_deref()?;
+    let media: Mime = content_type.parse().ok()?;
+    match (media.type_(), media.subtype()) {
+        (mime::MULTIPART, _) => body::multipart(&event.body, content_type),
+        (_, mime::WWW_FORM_URLENCODED) => body::form(&event.body),
+        _ => body::xml(&event.body),
+    }
+}
+
 enum Form {
     Json,
+    /// A form, multipart or XML.
+    Parts,
     Text,
     Bytes,
 }
@@ -122,10 +142,11 @@ fn form(content_type: Option<&str>) -> Form {
     match (media.type_(), media.suffix()) {
         _ if subtype == mime::JSON => Form::Json,
         (_, Some(mime::JSON)) => Form::Json,
-        (mime::TEXT, _) | (_, Some(mime::XML)) => Form::Text,
-        (mime::APPLICATION, _) if subtype == mime::XML || subtype == mime::WWW_FORM_URLENCODED => {
-            Form::Text
-        }
+        (mime::TEXT | mime::APPLICATION, _) if subtype == mime::XML => Form::Parts,
+        (_, Some(mime::XML)) => Form::Parts,
+        (mime::APPLICATION, _) if subtype == mime::WWW_FORM_URLENCODED => Form::Parts,
+        (mime::MULTIPART, _) if subtype == mime::FORM_DATA => Form::Parts,
+        (mime::TEXT, _) => Form::Text,
         _ => Form::Bytes,
     }
 }

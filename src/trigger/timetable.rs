@@ -91,6 +91,8 @@ pub struct Decision {
     pub next: Option<Timestamp>,
     /// Whether that one waits for the end of the run before.
     pub held: bool,
+    /// Whether the run before is cancelled.
+    pub cancels: bool,
 }
 
 /// Ticks that were missed and start no runs.
@@ -143,6 +145,12 @@ pub fn decide(timetable: &Timetable, moment: Moment) -> Decision {
             decision.starts = ticks;
         }
         (Overlap::Queue, open) => queue(ticks, open, &mut decision),
+        (Overlap::Cancel, open) => {
+            // Of several each would end the one before.
+            decision.starts = ticks.split_off(ticks.len().saturating_sub(1));
+            decision.skipped = ticks;
+            decision.cancels = open && !decision.starts.is_empty();
+        }
     }
     decision
 }

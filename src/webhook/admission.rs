@@ -6,28 +6,37 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 use secrecy::ExposeSecret;
 
 use super::cloudevents::{self, Cloud};
 use super::documents::Held;
+use super::gate::Limiter;
 use super::{Rejection, Source};
 use crate::event::{DedupeKey, Event};
 use crate::id::Id;
 use crate::secret::{REDACTED, Secrets};
-use crate::signature::{self, Action, Cause, Delivery, Facts, Keys, Received};
+use crate::signature::{self, Action, Cause, Delivery, Facts, Keys, Received, SignError, Verified};
 use crate::store::NewEvent;
+use crate::trigger::REPLAY_OF;
 
 /// The provider whose deliveries are CloudEvents; their types are the events' own.
 const CLOUD_EVENTS: &str = "cloudevents";
+
+/// The extension attribute that says which secret matched, while there are several: its name and
+/// its place in the list, 0 being the newest.
+pub const VERIFIED_WITH: &str = "verifiedwith";
+
+/// Attributes that no sender can set.
+pub const RESERVED: [&str; 2] = [VERIFIED_WITH, REPLAY_OF];
 
 /// A source with what resolves its secrets.
 pub struct Admission {
     pub(super) source: Source,
     pub(super) secrets: Arc<Secrets>,
+    pub(super) limiter: Option<Arc<Limiter>>,
 }
 
 impl std::ops::Deref for Admission {
@@ -100,46 +109,6 @@ impl Admission {
         }
     }
 
-    /// What a delivery must have before it is looked at: the token in its path first, so that
-    /// nothing else is told to whoever does not know it.
-    ///
-    /// # Errors
-    /// What it lacks.
-    pub fn gate(&self, delivery: &Delivery<'_>) -> Result<(), Rejection> {
-        let source = &self.source;
-        if let Some(reference) = &source.path_token {
-            let path = delivery
-                .path_and_query
-                .split('?')
-                .next()
-                .unwrap_or_default();
-            let given = path.split('/').nth(3).unwrap_or_default();
-            let token = self
-                .secrets
-                .resolve(reference)
-                .ok_or(Rejection::PathToken)?;
-            let token = token.expose_secret().trim();
-            let same = verify_slices_are_equal(token.as_bytes(), given.as_bytes());
-            if token.is_empty() || same.is_err() {
-                return Err(Rejection::PathToken);
-            }
-        }
-        let method = delivery.method.as_str();
-        if !source.methods.is_empty() && !source.methods.iter().any(|known| known == method) {
-            return Err(Rejection::Method);
-        }
-        let media = text(delivery.headers.get(header::CONTENT_TYPE)).unwrap_or_default();
-        let essence = media.split(';').next().unwrap_or_default().trim();
-        let known = |known: &String| known.eq_ignore_ascii_case(essence);
-        if !source.content_types.is_empty()
-            && !delivery.body.is_empty()
-            && !source.content_types.iter().any(known)
-        {
-            return Err(Rejection::ContentType);
-        }
-        Ok(())
-    }
-
     /// Verifies a delivery and makes the events of it.
     ///
     /// # Errors
@@ -163,24 +132,32 @@ impl Admission {
                 response: answer,
                 action,
             } => Ok(Admitted::Handshake(response(answer), action)),
-            Received::Event { facts, .. } => {
-                if let Some(events) = self.cloud_events(delivery) {
+            Received::Event { facts, verified } => {
+                if let Some(events) = self.cloud_events(delivery, &verified) {
                     return Ok(Admitted::Batch(events));
                 }
                 let body = delivery.body.clone();
-                Ok(Admitted::Event(Box::new(self.event(
-                    delivery,
-                    facts,
-                    (body, None),
-                ))))
+                let facts = self.with_secret(facts, &verified);
+                let event = self.event(delivery, facts, (body, None));
+                Ok(Admitted::Event(Box::new(event)))
             }
-            Received::Batch { elements, .. } => {
+            Received::Batch { elements, verified } => {
                 let elements = elements.into_iter().enumerate();
-                let events = elements
-                    .map(|(place, (body, facts))| self.event(delivery, facts, (body, Some(place))));
+                let events = elements.map(|(place, (body, facts))| {
+                    let facts = self.with_secret(facts, &verified);
+                    self.event(delivery, facts, (body, Some(place)))
+                });
                 Ok(Admitted::Batch(events.collect()))
             }
         }
+    }
+
+    /// The headers that make a sample genuine, by the newest secret.
+    ///
+    /// # Errors
+    /// Why it cannot be signed.
+    pub fn sign(&self, delivery: &Delivery<'_>) -> Result<HeaderMap, SignError> {
+        self.source.scheme.sign(delivery, self)
     }
 
     /// The answer this sender wants for a stored event, where it wants a literal one.
@@ -213,7 +190,7 @@ impl Admission {
     }
 
     /// The events of a delivery that is CloudEvents, where the source says that it sends them.
-    fn cloud_events(&self, delivery: &Delivery<'_>) -> Option<Vec<NewEvent>> {
+    fn cloud_events(&self, delivery: &Delivery<'_>, verified: &Verified) -> Option<Vec<NewEvent>> {
         if self.source.provider.as_deref() != Some(CLOUD_EVENTS) {
             return None;
         }
@@ -224,6 +201,10 @@ impl Admission {
             let mut attributes = cloud.attributes;
             // Ours says where the event came in; a sender cannot pass for another source.
             attributes.insert("origin".to_owned(), cloud.source);
+            RESERVED
+                .iter()
+                .for_each(|name| drop(attributes.remove(*name)));
+            attributes.extend(self.matched(verified));
             NewEvent {
                 key: DedupeKey::new(&source, &id),
                 event: Event {
@@ -241,6 +222,23 @@ impl Admission {
             }
         };
         Some(events.into_iter().map(new).collect())
+    }
+
+    /// Says which secret matched, where there are several: while one is replaced, whether the
+    /// sender uses the new one already.
+    fn with_secret(&self, mut facts: Facts, verified: &Verified) -> Facts {
+        facts.attributes.extend(self.matched(verified));
+        facts
+    }
+
+    fn matched(&self, verified: &Verified) -> Option<(String, String)> {
+        let candidates = self.source.secrets.iter().map(|(_, values)| values.len());
+        if candidates.sum::<usize>() < 2 {
+            return None;
+        }
+        let name = verified.secret_name.as_deref()?;
+        let said = format!("{name}/{}", verified.secret_index);
+        Some((VERIFIED_WITH.to_owned(), said))
     }
 
     /// `place` is that of an element in its batch.

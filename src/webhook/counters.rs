@@ -19,7 +19,7 @@ const ACK_BUCKETS: [f64; 13] = [
 pub enum Rejection {
     /// No source of this name. The sender sees the same as for a bad signature.
     UnknownSource,
-    /// The body is larger than `webhook.body_bytes_max`.
+    /// The body is larger than `webhook.body_bytes_max`, or than the source takes.
     BodyTooLarge,
     /// The body did not arrive within `webhook.body_timeout_ms`.
     BodyTimeout,
@@ -27,6 +27,14 @@ pub enum Rejection {
     BodyIncomplete,
     /// The body is compressed.
     ContentEncoding,
+    /// It does not come from where the source's deliveries come from. The sender sees the same as
+    /// for a bad signature.
+    Address,
+    /// There were too many of this source.
+    RateLimit {
+        /// When there is room again, in seconds.
+        retry_after_s: u32,
+    },
     /// The path lacks the source's token. The sender sees the same as for a bad signature.
     PathToken,
     /// The source does not take this method.
@@ -38,6 +46,12 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// Whether a stranger must not be able to tell it from a bad signature.
+    #[must_use]
+    pub const fn is_secretive(self) -> bool {
+        matches!(self, Self::UnknownSource | Self::Address | Self::PathToken)
+    }
+
     /// The cause as a metric's label.
     #[must_use]
     pub const fn label(self) -> &'static str {
@@ -47,6 +61,8 @@ impl Rejection {
             Self::BodyTimeout => "body_timeout",
             Self::BodyIncomplete => "body_incomplete",
             Self::ContentEncoding => "content_encoding",
+            Self::Address => "address",
+            Self::RateLimit { .. } => "rate_limit",
             Self::PathToken => "path_token",
             Self::Method => "method",
             Self::ContentType => "content_type",

@@ -1,6 +1,7 @@
-//! Refused deliveries, kept so that they can be verified again once the cause is gone.
+//! Deliveries that became no event, kept so that they can be let in later: refused ones once the
+//! cause is gone, duplicates where they were meant.
 //!
-//! The door hands a refusal to [`Rejected::keep`], which never waits; a task of its own seals and
+//! The door hands one to [`Rejected::keep`], which never waits; a task of its own seals and
 //! stores it. A flood costs nothing but the count of those that were not kept: so many a minute,
 //! so many rows, so many bytes, so many days. [`Rejected::release`] verifies one again with the
 //! source as it is now, at the time the delivery arrived.
@@ -17,27 +18,17 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Admitted, Documents, Rejection, Sources};
+use crate::event::DedupeKey;
 use crate::id::Id;
 use crate::secret::{Keyring, SealContext, Sealed};
 use crate::signature::{Cause, Delivery};
-use crate::store::rejections::Kept;
+use crate::store::rejections::{Bounds, Kept, Kind};
 use crate::store::{self, Store};
+use crate::trigger::REPLAY_OF;
 use crate::worker::{Appender, Unavailable};
 
-/// Refusals that may wait to be stored.
+/// Deliveries that may wait to be stored.
 const QUEUE_MAX: usize = 64;
-
-/// Refusals kept in a minute on this node.
-const PER_MINUTE_MAX: u32 = 120;
-
-/// Refusals kept in all.
-const ROWS_MAX: i64 = 10_000;
-
-/// Bytes of refusals kept in all.
-const BYTES_MAX: i64 = 64 * 1024 * 1024;
-
-/// How long they are kept.
-const DAYS_MAX: i32 = 7;
 
 /// Pause between two looks at what is to be forgotten.
 const EXPIRE_PERIOD: Duration = Duration::from_secs(60);
@@ -45,10 +36,37 @@ const EXPIRE_PERIOD: Duration = Duration::from_secs(60);
 /// The version that the seal of a head names.
 const SEAL_VERSION: i32 = 1;
 
-/// A refusal on its way into the table.
+/// How much is kept, of refused deliveries and as much again of duplicates. Keys of `[webhook]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Deliveries kept in a minute on this node.
+    pub per_minute_max: u32,
+    /// What is kept in all.
+    pub bounds: Bounds,
+}
+
+/// Why a delivery became no event.
+#[derive(Clone, Copy, Debug)]
+pub enum Why {
+    /// The check that failed.
+    Refused(Cause),
+    /// The event it duplicates.
+    Duplicate(Id),
+}
+
+impl Why {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Refused(cause) => cause.label(),
+            Self::Duplicate(_) => "duplicate",
+        }
+    }
+}
+
+/// A delivery on its way into the table.
 struct Refused {
     source: String,
-    cause: Cause,
+    why: Why,
     method: String,
     head: Head,
     body: Bytes,
@@ -99,10 +117,18 @@ pub struct Rejected {
 pub struct Queue {
     sender: mpsc::Sender<Refused>,
     receiver: Mutex<Option<mpsc::Receiver<Refused>>>,
+    /// Of refusals and of duplicates: neither takes the other's place.
+    budgets: [Budget; 2],
+    begun: Instant,
+    limits: Limits,
+    skipped: prometheus::IntCounter,
+}
+
+/// How many were kept in which minute.
+#[derive(Default)]
+struct Budget {
     minute: AtomicU64,
     in_minute: AtomicU32,
-    begun: Instant,
-    skipped: prometheus::IntCounter,
 }
 
 impl Queue {
@@ -110,30 +136,34 @@ impl Queue {
     ///
     /// # Errors
     /// Where the registry has the metric already.
-    pub fn new(registry: &prometheus::Registry) -> Result<Self, prometheus::Error> {
+    pub fn new(registry: &prometheus::Registry, limits: Limits) -> Result<Self, prometheus::Error> {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
         let skipped = prometheus::IntCounter::new(
             "hookwright_rejections_skipped_total",
-            "Rejected deliveries that were not kept, because there were too many.",
+            "Rejected deliveries and duplicates that were not kept, because there were too many.",
         )?;
         registry.register(Box::new(skipped.clone()))?;
         Ok(Self {
             sender,
             receiver: Mutex::new(Some(receiver)),
-            minute: AtomicU64::new(0),
-            in_minute: AtomicU32::new(0),
+            budgets: [Budget::default(), Budget::default()],
             begun: Instant::now(),
+            limits,
             skipped,
         })
     }
 
     /// Whether one more may be kept in this minute.
-    fn admits(&self) -> bool {
+    fn admits(&self, why: Why) -> bool {
+        let budget = match why {
+            Why::Refused(_) => &self.budgets[0],
+            Why::Duplicate(_) => &self.budgets[1],
+        };
         let minute = self.begun.elapsed().as_secs() / 60;
-        if self.minute.swap(minute, Ordering::AcqRel) != minute {
-            self.in_minute.store(0, Ordering::Release);
+        if budget.minute.swap(minute, Ordering::AcqRel) != minute {
+            budget.in_minute.store(0, Ordering::Release);
         }
-        self.in_minute.fetch_add(1, Ordering::AcqRel) < PER_MINUTE_MAX
+        budget.in_minute.fetch_add(1, Ordering::AcqRel) < self.limits.per_minute_max
     }
 }
 
@@ -176,9 +206,10 @@ impl Rejected {
         rejected
     }
 
-    /// Hands in a refusal; never waits. Only what a source refused for its signature is kept.
-    pub fn keep(&self, source: &str, cause: Cause, delivery: &Delivery<'_>) {
-        if !self.queue.admits() {
+    /// Hands in a delivery; never waits. Kept is what a source refused for its signature, and what
+    /// is an event already.
+    pub fn keep(&self, source: &str, why: Why, delivery: &Delivery<'_>) {
+        if !self.queue.admits(why) {
             self.queue.skipped.inc();
             return;
         }
@@ -186,7 +217,7 @@ impl Rejected {
         let headers = headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
         let refused = Refused {
             source: source.to_owned(),
-            cause,
+            why,
             method: delivery.method.to_string(),
             head: Head {
                 path_and_query: delivery.path_and_query.to_owned(),
@@ -199,20 +230,21 @@ impl Rejected {
         }
     }
 
-    /// Verifies a kept delivery again, as of when it arrived, and appends its events. How many
-    /// there were; the rejection is forgotten.
+    /// Verifies a kept delivery again, as of when it arrived, and appends its events; that of a
+    /// duplicate as a new one that names the first. How many there were; the delivery is forgotten.
     ///
     /// # Errors
     /// [`Unreleased`]; the rejection stays.
-    pub async fn release(&self, id: Id) -> Result<usize, Unreleased> {
-        let kept = self.store.rejection(id).await?.ok_or(Unreleased::Unknown)?;
+    pub async fn release(&self, kind: Kind, id: Id) -> Result<usize, Unreleased> {
+        let kept = self.store.rejection(kind, id).await?;
+        let mut kept = kept.ok_or(Unreleased::Unknown)?;
         let refused = Unreleased::Refused(Rejection::UnknownSource);
         let source = self.sources.get(&kept.source).ok_or(refused)?;
         let malformed = || Unreleased::Refused(Rejection::Signature(Cause::SignatureMalformed));
         let head = self.open(&kept).ok_or_else(malformed)?;
         let method = kept.method.parse().map_err(|_| malformed())?;
         let headers = head.headers().ok_or_else(malformed)?;
-        let body = Bytes::from(kept.body);
+        let body = Bytes::from(std::mem::take(&mut kept.body));
         let url = source.public_url(&head.path_and_query);
         let delivery = Delivery {
             method: &method,
@@ -232,7 +264,13 @@ impl Rejected {
             Admitted::Handshake(..) => Vec::new(),
         };
         let count = events.len();
-        for event in events {
+        for mut event in events {
+            if let Some(first) = kept.duplicate_of {
+                let first = Id::from(first).to_string();
+                event.event.attributes.insert(REPLAY_OF.to_owned(), first);
+                // A key of its own, the same when this is done twice: this repetition is meant.
+                event.key = DedupeKey::new(REPLAY_OF, &id.to_string());
+            }
             let appended = self.appender.append(event).await;
             appended.map_err(Unreleased::Unavailable)?;
         }
@@ -257,12 +295,16 @@ impl Rejected {
             id: id.uuid(),
             received_at: jiff::Timestamp::now(),
             source: refused.source,
-            cause: refused.cause.label().to_owned(),
+            cause: refused.why.label().to_owned(),
             method: refused.method,
             kek_id: sealed.kek_id,
             wrapped_key: sealed.wrapped_key,
             head: sealed.sealed,
             body: refused.body.to_vec(),
+            duplicate_of: match refused.why {
+                Why::Refused(_) => None,
+                Why::Duplicate(first) => Some(first.uuid()),
+            },
         })
     }
 
@@ -308,7 +350,7 @@ async fn keep(rejected: std::sync::Weak<Rejected>, mut queue: mpsc::Receiver<Ref
             expired_at = Some(Instant::now());
             let expired = rejected
                 .store
-                .expire_rejections(DAYS_MAX, (ROWS_MAX, BYTES_MAX))
+                .expire_rejections(rejected.queue.limits.bounds)
                 .await;
             if let Err(error) = expired {
                 tracing::warn!(%error, "rejected deliveries could not be forgotten");

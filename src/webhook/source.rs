@@ -4,6 +4,8 @@
 //! [`parse`] reads and checks it; [`Sources`] holds those in force; what becomes of a delivery is
 //! in `admission`.
 
+mod intake;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -11,11 +13,16 @@ use arc_swap::ArcSwap;
 use http::HeaderName;
 
 use super::Admission;
+use super::admission::RESERVED;
+use super::gate::Limiter;
 use crate::call::reference::reference;
 use crate::secret::{Reference, Secrets};
 use crate::signature::{Acknowledgement, Parts, Scheme, TOLERANCE_S_MAX};
 use crate::store::WINDOW_DAYS_MAX;
+use crate::trigger::Screen;
 use crate::workflow::document::{self, Content, Fault, Faults, Object, Place};
+
+pub use intake::{BODY_BYTES_MAX, Intake, Rate, network};
 
 /// Days within which a repeated id is a duplicate, where a source does not say.
 const WINDOW_DAYS_DEFAULT: u16 = 7;
@@ -35,6 +42,8 @@ pub struct Source {
     pub provider: Option<String>,
     /// The URL as registered with the sender, where its signature covers it.
     pub url: Option<String>,
+    /// What it takes in.
+    pub intake: Intake,
     pub(super) scheme: Scheme,
     pub(super) secrets: Vec<(String, Vec<Reference>)>,
     pub(super) parameters: Vec<(String, Vec<String>)>,
@@ -70,10 +79,22 @@ impl Sources {
 
     /// Puts these sources in force, in place of all others.
     pub fn replace(&self, sources: Vec<Source>) {
+        let before = self.table.load();
         let table = sources.into_iter().map(|source| {
             let secrets = Arc::clone(&self.secrets);
             let name = source.name.clone();
-            (name, Arc::new(Admission { source, secrets }))
+            let known = before.get(&name).and_then(|known| known.limiter.clone());
+            // A change elsewhere must not give everybody a fresh burst.
+            let limiter = source.intake.rate.and_then(|rate| {
+                let known = known.filter(|known| known.is_for(rate));
+                known.or_else(|| Limiter::new(rate).map(Arc::new))
+            });
+            let admission = Admission {
+                source,
+                secrets,
+                limiter,
+            };
+            (name, Arc::new(admission))
         });
         self.table.store(Arc::new(table.collect()));
     }
@@ -90,6 +111,43 @@ impl Source {
     #[must_use]
     pub const fn is_quiet(&self) -> bool {
         self.scheme.is_quiet()
+    }
+
+    /// How many secrets are in force, and what the one at this place of this name is called where
+    /// it lives; never its value.
+    #[must_use]
+    pub fn secret(&self, name: &str, place: usize) -> (usize, Option<&Reference>) {
+        let named = self.secrets.iter().find(|(known, _)| known == name);
+        let references = named.map_or(&[][..], |(_, references)| references);
+        (references.len(), references.get(place))
+    }
+
+    /// The name of the only secret, where nothing else can have matched.
+    #[must_use]
+    pub fn only_secret(&self) -> Option<&str> {
+        match self.secrets.as_slice() {
+            [(name, references)] if references.len() == 1 && !self.scheme.needs_documents() => {
+                Some(name)
+            }
+            _ => None,
+        }
+    }
+
+    /// What it says of its events, where it says anything.
+    #[must_use]
+    pub fn screen(&self) -> Option<Screen> {
+        let Intake { paused, filter, .. } = &self.intake;
+        (*paused || filter.is_some()).then(|| Screen {
+            source: format!("/hooks/{}", self.name),
+            paused: *paused,
+            filter: filter.clone(),
+        })
+    }
+
+    /// Whether deliveries are checked at all.
+    #[must_use]
+    pub const fn is_verifying(&self) -> bool {
+        self.scheme.is_verifying()
     }
 
     /// Whether the endpoint has a token in its path.
@@ -154,6 +212,7 @@ fn read(object: Object<'_>) -> Option<Source> {
     let content_types = texts(&object, "contentTypes");
     let response = object.optional("response");
     let response = response.and_then(|place| Acknowledgement::read(&place));
+    let intake = Intake::read(&object);
     object.finish();
     let (name, scheme) = (name?, scheme?);
     let scheme = match tolerance {
@@ -166,6 +225,7 @@ fn read(object: Object<'_>) -> Option<Source> {
         name,
         provider: provider.map(str::to_owned),
         url,
+        intake,
         scheme,
         secrets,
         parameters,
@@ -307,6 +367,11 @@ fn scheme(object: &Object<'_>, provider: Option<&str>) -> Option<Scheme> {
         scheme = scheme.with_event(&event)?;
     }
     if let Some(attributes) = attributes {
+        for (key, place) in attributes.object()?.members() {
+            if RESERVED.contains(&key.name.as_str()) {
+                place.fault(format!("`{}` is an attribute of our own", key.name));
+            }
+        }
         scheme = scheme.with_attributes(&attributes)?;
     }
     Some(scheme)

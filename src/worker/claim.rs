@@ -11,15 +11,17 @@ use std::time::Duration;
 
 use super::append::chain;
 use super::checkpoint::Since;
-use super::execute::{Begun, Executor, Slot};
+use super::execute::{Begun, Executor, Lost, Slot};
 use super::lifecycle::Lifecycle;
+use super::origin::{self, Origin, Ties};
 use super::session::CLAIM_COUNTER_MASK;
-use super::{Shared, gate, route};
+use super::{Shared, gate};
 use crate::fault_point;
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
-use crate::run::entry;
-use crate::store::{self, ClaimIds, Claimed, Link, Loaded, Next, Settlement};
+use crate::run::{Entry, entry};
+use crate::store::{self, ClaimIds, Claimed, Link, Loaded};
+use crate::workflow::Definition;
 
 /// Runs claimed in one transaction.
 const BATCH_RUNS_MAX: usize = 256;
@@ -27,6 +29,9 @@ const BATCH_RUNS_MAX: usize = 256;
 /// Shortest and longest pause between two looks at an empty queue.
 const POLL_MIN: Duration = Duration::from_millis(20);
 const POLL_MAX: Duration = Duration::from_millis(500);
+
+/// Longest pause while runs are ready whose destination has no room: it may have any moment.
+const POLL_CROWDED: Duration = Duration::from_millis(80);
 
 /// Pause between two looks for claims without a task; also how old such a claim must be.
 const RECLAIM_PERIOD: Duration = Duration::from_secs(10);
@@ -47,8 +52,9 @@ pub async fn run(shared: Arc<Shared>, executor: Executor, mut link: Link) {
         let mut slots = vec![first];
         slots.extend(std::iter::from_fn(|| executor.slot()).take(BATCH_RUNS_MAX - 1));
         match claim(&shared, &executor, &mut link, slots).await {
-            Ok(0) => poll = (poll * 2).min(POLL_MAX),
-            Ok(claimed) => {
+            Ok(Taken::Nothing) => poll = (poll * 2).min(POLL_MAX),
+            Ok(Taken::NoRoom) => poll = (poll * 2).min(POLL_CROWDED),
+            Ok(Taken::Runs(claimed)) => {
                 poll = POLL_MIN;
                 if claimed >= BATCH_RUNS_MAX / 2 {
                     // There is more: look again at once.
@@ -63,19 +69,30 @@ pub async fn run(shared: Arc<Shared>, executor: Executor, mut link: Link) {
     }
 }
 
+/// What a look at the queues came to.
+enum Taken {
+    Nothing,
+    NoRoom,
+    Runs(usize),
+}
+
 async fn claim(
     shared: &Shared,
     executor: &Executor,
     link: &mut Link,
     slots: Vec<Slot>,
-) -> Result<usize, store::Error> {
+) -> Result<Taken, store::Error> {
     let mut wanted = Vec::new();
     let mut oldest = Duration::ZERO;
-    for queue in link.ready_queues().await? {
+    let queues = link.ready_queues().await?;
+    for queue in &queues {
         oldest = oldest.max(queue.oldest_age);
         let room = match queue.destination_id {
             0 => slots.len(),
-            id => shared.destinations.room(id).min(slots.len()),
+            id => shared
+                .destinations
+                .room(id, shared.waiting_max)
+                .min(slots.len()),
         };
         if room > 0 {
             wanted.push((
@@ -87,7 +104,11 @@ async fn claim(
     shared.metrics.ready_age_seconds.set(oldest.as_secs_f64());
     if wanted.is_empty() {
         shared.backlog.store(false, Ordering::Release);
-        return Ok(0);
+        return Ok(if queues.is_empty() {
+            Taken::Nothing
+        } else {
+            Taken::NoRoom
+        });
     }
     let room = share_out(&mut wanted, slots.len());
     let session = shared.session.id();
@@ -100,7 +121,12 @@ async fn claim(
     // With every place taken more may wait; with one left over nothing does.
     let backlog = claimed.len() == slots.len();
     shared.backlog.store(backlog, Ordering::Release);
-    begin(shared, executor, link, (claimed, slots)).await
+    if claimed.is_empty() {
+        return Ok(Taken::Nothing);
+    }
+    begin(shared, executor, link, (claimed, slots))
+        .await
+        .map(Taken::Runs)
 }
 
 /// Cuts what the queues want down to the places there are, evenly.
@@ -124,9 +150,6 @@ async fn begin(
     link: &mut Link,
     (claimed, mut slots): (Vec<Claimed>, Vec<Slot>),
 ) -> Result<usize, store::Error> {
-    if claimed.is_empty() {
-        return Ok(0);
-    }
     fault_point::pass("claimed");
     let claims: HashMap<Id, Claimed> = claimed.into_iter().map(|c| (c.run_id, c)).collect();
     let ids: Vec<Id> = claims.keys().copied().collect();
@@ -136,20 +159,29 @@ async fn begin(
         let Some(claim) = claims.get(&loaded.run_id) else {
             continue;
         };
-        let (run_id, workflow_id) = (loaded.run_id, loaded.workflow_id);
+        let mut lost = Lost {
+            run_id: loaded.run_id,
+            workflow_id: loaded.workflow_id,
+            claim_id: claim.claim_id,
+            lifecycle: None,
+            ties: Ties::of_event(&loaded.event, loaded.target.is_some()),
+        };
         match begun(shared, loaded, claim.claim_id).await {
             Ok(begun) => loadable.push(begun),
-            Err(problem) => {
-                tracing::error!(run.id = %run_id, detail = problem.detail, "a run cannot go on");
-                let run = (run_id, workflow_id, claim.claim_id);
-                end(shared, run, ("faulted", &problem)).await;
+            Err((lifecycle, problem)) => {
+                let (run_id, detail) = (lost.run_id, &problem.detail);
+                tracing::error!(run.id = %run_id, detail, "a run cannot go on");
+                lost.lifecycle = lifecycle;
+                lost.fault(shared, problem).await;
             }
         }
     }
     let decided = gate::decide(shared, loadable).await?;
-    for (begun, status, problem) in decided.end {
-        let run = (begun.run_id, begun.workflow_id, begun.claim_id);
-        end(shared, run, (status, &problem)).await;
+    for (begun, problem) in decided.fault {
+        Lost::of(&begun).fault(shared, problem).await;
+    }
+    for (begun, problem) in decided.cancel {
+        Lost::of(&begun).cancel(shared, &problem).await;
     }
     for begun in decided.begin {
         let Some(slot) = slots.pop() else { break };
@@ -158,23 +190,26 @@ async fn begin(
     Ok(claims.len())
 }
 
-async fn begun(shared: &Shared, loaded: Loaded, claim_id: i64) -> Result<Begun, Problem> {
+/// Why a run cannot be begun, and what its lifecycle events have in common, where that is known.
+type Unreadable = (Option<Lifecycle>, Problem);
+
+async fn begun(shared: &Shared, loaded: Loaded, claim_id: i64) -> Result<Begun, Unreadable> {
     let unreadable = |detail: String| Problem::new(Kind::Runtime, detail);
     let definition = shared.definitions.workflow(loaded.workflow_id).await;
     let definition = definition
-        .map_err(|error| unreadable(format!("the workflow cannot be read: {error}")))?
-        .ok_or_else(|| unreadable("the workflow of this run cannot be read".to_owned()))?;
-    let mut journal = Vec::new();
+        .map_err(|error| format!("the workflow cannot be read: {error}"))
+        .and_then(|found| found.ok_or_else(|| "the workflow of this run cannot be read".to_owned()))
+        .map_err(|detail| (None, unreadable(detail)))?;
+    let lifecycle = Lifecycle::new(loaded.run_id, &definition, &loaded.event);
+    let read = read(&loaded, &definition);
+    let (origin, journal) = read.map_err(|detail| (Some(lifecycle.clone()), unreadable(detail)))?;
     let bytes = loaded.journal.iter().map(bytes::Bytes::len).sum();
-    for row in &loaded.journal {
-        journal.extend(entry::decode(row).map_err(|error| unreadable(error.to_string()))?);
-    }
     Ok(Begun {
-        lifecycle: Lifecycle::new(loaded.run_id, &definition, &loaded.event),
+        lifecycle,
         run_id: loaded.run_id,
         workflow_id: loaded.workflow_id,
         claim_id,
-        input: route::input(&loaded.event, loaded.target.is_some(), &definition),
+        origin,
         definition,
         checkpoint: loaded.checkpoint,
         since: Since::loaded(loaded.journal.len(), bytes),
@@ -185,29 +220,14 @@ async fn begun(shared: &Shared, loaded: Loaded, claim_id: i64) -> Result<Begun, 
     })
 }
 
-/// Ends a run that does not begin.
-async fn end(
-    shared: &Shared,
-    (run_id, workflow_id, claim_id): (Id, i32, i64),
-    (status, problem): (&'static str, &Problem),
-) {
-    shared.metrics.ended(status, 0.0);
-    let error = serde_json::to_vec(problem).ok().map(Into::into);
-    let next = Next::Ended {
-        status,
-        output: None,
-        error,
-    };
-    let settlement = Settlement {
-        run_id,
-        workflow_id,
-        claim_id,
-        seq: i32::MAX,
-        entries: None,
-        next,
-        exchange: None,
-    };
-    shared.settler.settle(settlement).await;
+/// What a run begins with, and its journal.
+fn read(loaded: &Loaded, definition: &Definition) -> Result<(Origin, Vec<Entry>), String> {
+    let origin = origin::of(&loaded.event, loaded.target.is_some(), definition)?;
+    let mut journal = Vec::new();
+    for row in &loaded.journal {
+        journal.extend(entry::decode(row).map_err(|error| error.to_string())?);
+    }
+    Ok((origin, journal))
 }
 
 /// Gives claims of this session that no task holds back to `ready`: their statement was committed

@@ -139,6 +139,17 @@ impl Definitions {
             .copied()
     }
 
+    /// A version of a workflow as the database knows it now; `latest` is the active one.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn version(
+        &self,
+        identity: (&str, &str, &str),
+    ) -> Result<Option<Workflow>, store::Error> {
+        self.store.workflow(identity).await
+    }
+
     /// A workflow by id, whatever its version.
     ///
     /// # Errors

@@ -3,9 +3,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::event::{DECIDED, DedupeKey, Event};
+use crate::event::{DedupeKey, Event};
 use crate::id::Id;
-use crate::run::{Received, Run};
+use crate::run::Run;
 use crate::secret::Redactor;
 use crate::store::{Filter, NewEvent};
 use crate::trigger;
@@ -13,29 +13,8 @@ use crate::trigger;
 /// How long ids of events that runs publish are remembered, in days.
 const WINDOW_DAYS: u16 = 7;
 
-/// A run that waits for events alone is looked at this often, in hours.
+/// A run that waits for others alone is looked at this often, in hours.
 const PATIENCE_HOURS: i64 = 30 * 24;
-
-/// An event as its run takes it in; `None` where the run has no use for it.
-#[must_use]
-pub fn heard(run: &Run, event: &Event, addressed: bool) -> Option<Received> {
-    let mut received = Received {
-        id: event.id,
-        addressed,
-        envelope: trigger::envelope(event),
-        raw: None,
-    };
-    let raw = match run.hears(&received) {
-        Some(raw) => raw,
-        None if event.kind == DECIDED => false,
-        None if addressed => true,
-        None => return None,
-    };
-    if raw {
-        received.raw = Some(trigger::raw(event));
-    }
-    Some(received)
-}
 
 /// An event of a run on its way into the log.
 #[must_use]
@@ -120,10 +99,12 @@ impl Ears {
         }
     }
 
-    /// When a run that waits for events alone is looked at again.
+    /// When a run is looked at again that only others can bring on: it listens for events, awaits
+    /// other runs, or is suspended.
     #[must_use]
     pub fn patience(&self, run: &Run, now: Timestamp) -> Option<Timestamp> {
-        if self.listens(run).keys.is_empty() {
+        let waits = run.is_suspended() || run.awaits_others();
+        if !waits && self.listens(run).keys.is_empty() {
             return None;
         }
         now.checked_add(SignedDuration::from_hours(PATIENCE_HOURS))

@@ -4,10 +4,10 @@
 //! journal remember (`settle`). Between two effects the first one's outcome is committed before
 //! the second is performed; a run that only waits leaves memory altogether.
 
+mod live;
 mod lost;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -15,24 +15,20 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use self::lost::Lost;
+use self::live::Live;
 use super::Shared;
-use super::asked::{self, Hiding};
 use super::checkpoint::Since;
-use super::exchange::{self, Ears};
 use super::flight::{Flight, Place};
-use super::lifecycle::{Lifecycle, Moment};
-use super::mail::{Letterbox, Post};
-use super::report;
-use super::settle::Request;
-use crate::event::Event;
-use crate::expression::Value;
+use super::lifecycle::Lifecycle;
+use super::mail::Letterbox;
+use super::origin::Origin;
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
-use crate::run::{Change, Effect, End, Entry, Pending, Run, Surroundings, Unfit, Wait, entry};
-use crate::store::checkpoints::Checkpoint;
-use crate::store::{Exchange, Letter, Mail, Next, Settlement};
+use crate::run::{End, Entry, Pending};
+use crate::store::{Mail, Next};
 use crate::workflow::Definition;
+
+pub(super) use self::lost::Lost;
 
 /// A free place among the runs this node has in flight; given back when dropped.
 pub type Slot = OwnedSemaphorePermit;
@@ -71,8 +67,8 @@ pub struct Begun {
     pub claim_id: i64,
     /// The compiled workflow.
     pub definition: Arc<Definition>,
-    /// Raw input of the workflow.
-    pub input: Value,
+    /// What it begins with, and who started it.
+    pub origin: Origin,
     /// What stands for the entries before those of `journal`.
     pub checkpoint: Option<Bytes>,
     /// Entries journaled so far, or since the checkpoint.
@@ -150,26 +146,6 @@ impl Executor {
     }
 }
 
-/// A run on this node.
-struct Live<'a> {
-    shared: &'a Shared,
-    run: Run,
-    run_id: Id,
-    workflow_id: i32,
-    claim_id: i64,
-    seq: Arc<AtomicI32>,
-    unsaved: Vec<Entry>,
-    since: Since,
-    has_checkpoint: bool,
-    definition: Arc<Definition>,
-    event_id: Id,
-    mail: Post,
-    ears: Ears,
-    lifecycle: Lifecycle,
-    /// Lifecycle events to publish with the next settlement.
-    announced: Vec<Event>,
-}
-
 async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Letterbox) {
     let lost = Lost::of(&begun);
     let mut live = match Live::replay(shared, begun) {
@@ -185,25 +161,21 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Let
             Pending::Open { effects, waits } => (effects, waits),
         };
         let now = Timestamp::now();
-        let due = waits.iter().find(|wait| wait.until <= now);
-        if let Some(mail) = live.mail.next(due.map(|wait| wait.until)) {
-            live.take(mail, now);
-            continue;
-        }
-        if let Some(wait) = due {
-            live.apply(
-                now,
-                Change::Fired {
-                    key: wait.key.clone(),
-                },
-            );
+        if live.proceed(&waits, now).await {
             continue;
         }
         flight.keep_only(&effects);
-        let due: Vec<_> = effects
+        let due = effects
             .iter()
-            .filter(|effect| flight.may_start(effect, now))
-            .collect();
+            .filter(|effect| !live.run.is_suspended() && flight.may_start(effect, now));
+        let (due, barred) = flight.admitted(due.collect());
+        let wake_at = live.wake_at((&effects, &waits), now);
+        if let Some(barred) = barred.filter(|_| due.is_empty() && flight.is_empty()) {
+            let wake_at = wake_at.or_else(|| live.ears.patience(&live.run, now));
+            let lease = lease.with(flight.take_over());
+            return live.release(barred.next(wake_at, now), lease).await;
+        }
+        let wake_at = wake_at.into_iter().chain(barred.map(|it| it.until)).min();
         // Also where calls still fly: these may wait for the places of those that are over.
         if !due.is_empty() || (flight.has_over() && !flight.is_empty()) {
             let saved = live.save().await;
@@ -218,7 +190,6 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Let
             }
             due.into_iter().for_each(|effect| flight.start(effect));
         }
-        let wake_at = wake_at(&effects, &waits, now);
         if flight.is_empty() {
             let Some(due_at) = wake_at.or_else(|| live.ears.patience(&live.run, now)) else {
                 return live.end(stuck(), lease.with(flight.take_over())).await;
@@ -240,256 +211,12 @@ async fn drive(shared: &Arc<Shared>, begun: Begun, lease: Lease, letterbox: &Let
     }
 }
 
-/// The next time a run has something to do, whatever comes of what is in flight.
-fn wake_at(effects: &[Effect], waits: &[Wait], now: Timestamp) -> Option<Timestamp> {
-    let retries = effects.iter().filter_map(|effect| effect.not_before);
-    let waits = waits.iter().map(|wait| wait.until);
-    retries.filter(|at| *at > now).chain(waits).min()
-}
-
 /// A run that waits for nothing would stay for ever; that must be seen.
 fn stuck() -> End {
     End::Faulted(Problem::new(
         Kind::Runtime,
         "the run has nothing to wait for and nothing to do",
     ))
-}
-
-impl<'a> Live<'a> {
-    fn replay(shared: &'a Arc<Shared>, begun: Begun) -> Result<Self, Unfit> {
-        let surroundings = Surroundings {
-            id: begun.run_id,
-            environment: Arc::clone(&shared.environment),
-            secrets: Arc::clone(&shared.secrets),
-            tasks_max: shared.tasks_max,
-            links: Arc::clone(&shared.links),
-        };
-        let (definition, surroundings) = (Arc::clone(&begun.definition), Arc::new(surroundings));
-        let has_checkpoint = begun.checkpoint.is_some();
-        let mut unsaved = Vec::new();
-        let mut run = match begun.checkpoint {
-            Some(state) => {
-                let mut run = Run::restore(definition, surroundings, begun.input, &state)?;
-                begun.journal.into_iter().for_each(|entry| run.apply(entry));
-                run
-            }
-            None => {
-                let mut journal = begun.journal;
-                if journal.is_empty() && definition.concurrency.is_some() {
-                    // It may have waited for its place; its times count from here.
-                    unsaved.push(Entry {
-                        at: Timestamp::now(),
-                        change: Change::Started {
-                            input: Value::null(),
-                        },
-                    });
-                    journal.clone_from(&unsaved);
-                }
-                let created_at = created_at(begun.run_id);
-                let entries = entry::from_start(created_at, begun.input, journal);
-                Run::replay(definition, surroundings, entries)
-            }
-        };
-        let mut ears = Ears::new(begun.workflow_id);
-        let mut started = None;
-        if begun.seq == 0 {
-            started = begun.lifecycle.event(shared, Moment::Started, None);
-        }
-        if begun.seq > 0 {
-            // What was lived before was exchanged then.
-            let _published = run.take_outgoing();
-            let _asked = run.take_approvals();
-            let _known = ears.settled(&run, false);
-        }
-        Ok(Self {
-            shared,
-            run,
-            run_id: begun.run_id,
-            workflow_id: begun.workflow_id,
-            claim_id: begun.claim_id,
-            seq: Arc::new(AtomicI32::new(begun.seq)),
-            unsaved,
-            since: begun.since,
-            has_checkpoint,
-            definition: begun.definition,
-            event_id: begun.event_id,
-            mail: Post::of(begun.mail),
-            ears,
-            announced: started.into_iter().collect(),
-            lifecycle: begun.lifecycle,
-        })
-    }
-
-    /// Makes a checkpoint where one is due. Everything applied so far must be committed.
-    fn checkpoint(&mut self) {
-        if !self.since.is_due() {
-            return;
-        }
-        let Some(state) = self.run.checkpoint() else {
-            return self.since.refuse(0);
-        };
-        // What is hidden in the journal must not be seen here either, and replaced by stars it
-        // would not be what the journal says.
-        if !self.hiding().is_clean(&state) {
-            return self.since.refuse(state.len());
-        }
-        if self.since.takes(state.len()) {
-            self.has_checkpoint = true;
-            self.shared.checkpoints.keep(Checkpoint {
-                run_id: self.run_id,
-                seq: self.seq.load(Ordering::Relaxed),
-                state,
-            });
-        }
-    }
-
-    /// Takes a letter in. What the run has no use for is taken too, so that it does not come again.
-    fn take(&mut self, mail: Mail, now: Timestamp) {
-        match mail.letter {
-            Letter::Event { event, addressed } => {
-                if let Some(event) = exchange::heard(&self.run, &event, addressed) {
-                    self.apply(now, Change::Received { event });
-                }
-            }
-            Letter::Command(_) | Letter::Child(_) | Letter::Lost => {
-                tracing::warn!(run.id = %self.run_id, mail.id = %mail.id, "mail cannot be read");
-            }
-        }
-    }
-
-    fn hiding(&self) -> Hiding {
-        Hiding::of(&self.run, &self.shared.links, self.shared.redactor())
-    }
-
-    /// Whether there is something that others must learn of before this run goes on.
-    fn has_news(&self) -> bool {
-        !self.announced.is_empty()
-            || self.mail.has_taken()
-            || self.run.has_outgoing()
-            || self.run.has_approvals()
-            || self.ears.changed(&self.run)
-    }
-
-    fn apply(&mut self, at: Timestamp, change: Change) {
-        let entry = Entry { at, change };
-        self.unsaved.push(entry.clone());
-        self.run.apply(entry);
-    }
-
-    /// Commits what was journaled since the last time; false = the claim was lost.
-    async fn save(&mut self) -> bool {
-        if self.unsaved.is_empty() && !self.has_news() {
-            return true;
-        }
-        let settlement = self.settlement(Next::Keep);
-        self.seq.fetch_add(1, Ordering::Relaxed);
-        let saved = self.shared.settler.settle(settlement).await;
-        if saved {
-            self.checkpoint();
-        }
-        saved
-    }
-
-    async fn release(&mut self, next: Next, lease: Lease) {
-        let settlement = self.settlement(next);
-        self.shared
-            .settler
-            .send(Request::release(settlement, lease))
-            .await;
-    }
-
-    async fn end(&mut self, end: End, lease: Lease) {
-        let (status, output, error) = match &end {
-            End::Completed(output) => ("completed", Some(output.to_json()), None),
-            End::Faulted(problem) => ("faulted", None, serde_json::to_vec(problem).ok()),
-            End::Cancelled => ("cancelled", None, None),
-        };
-        let document = &self.definition.document;
-        report::ended(self.shared, (self.run_id, self.event_id), document, &end);
-        let (moment, problem) = match &end {
-            End::Completed(_) => (Moment::Completed, None),
-            End::Faulted(problem) => (Moment::Faulted, Some(problem)),
-            End::Cancelled => (Moment::Cancelled, None),
-        };
-        self.announced
-            .extend(self.lifecycle.event(self.shared, moment, problem));
-        if self.has_checkpoint {
-            self.shared.checkpoints.forget(self.run_id);
-        }
-        let hide = |text: Vec<u8>| self.shared.redactor().redact_json(text).into();
-        let next = Next::Ended {
-            status,
-            output: output.map(hide),
-            error: error.map(hide),
-        };
-        let settlement = self.settlement(next);
-        if self.definition.concurrency.is_some() {
-            // Its place goes to another run once it is known for sure that it has ended.
-            self.shared.settler.settle(settlement).await;
-            drop(lease);
-            return self.shared.gates.leave(self.run_id);
-        }
-        self.shared
-            .settler
-            .send(Request::release(settlement, lease))
-            .await;
-    }
-
-    fn settlement(&mut self, next: Next) -> Settlement {
-        let exchange = self.exchange(&next);
-        // Whoever replays the run must see by its rows that this has been done.
-        let first = exchange.is_some() && self.seq.load(Ordering::Relaxed) == 0;
-        let hiding = self.hiding();
-        let entries = (first || !self.unsaved.is_empty()).then(|| {
-            let encoded = entry::encode(&std::mem::take(&mut self.unsaved));
-            self.since.journaled(encoded.len());
-            hiding.json(encoded).into()
-        });
-        Settlement {
-            run_id: self.run_id,
-            workflow_id: self.workflow_id,
-            claim_id: self.claim_id,
-            seq: self.seq.load(Ordering::Relaxed),
-            entries,
-            next,
-            exchange,
-        }
-    }
-
-    /// What the run exchanges with others in its next settlement.
-    fn exchange(&mut self, next: &Next) -> Option<Box<Exchange>> {
-        let waits = matches!(next, Next::Wait { .. });
-        let listened = self.ears.is_listening();
-        let listens = self.ears.settled(&self.run, waits);
-        let moment = match (listened, self.ears.is_listening()) {
-            (false, true) => Some(Moment::CorrelationStarted),
-            (true, false) => Some(Moment::CorrelationCompleted),
-            _ => None,
-        };
-        let correlation = moment.and_then(|moment| self.lifecycle.event(self.shared, moment, None));
-        let taken = self.mail.taken();
-        let mut outgoing = self.run.take_outgoing();
-        outgoing.extend(correlation);
-        outgoing.append(&mut self.announced);
-        let approvals = self.run.take_approvals();
-        let awaits = waits && self.run.awaits_decisions();
-        let silent = listens.is_none() && outgoing.is_empty() && approvals.is_empty();
-        if silent && taken.is_empty() && !awaits {
-            return None;
-        }
-        let hiding = self.hiding();
-        let listens = listens.unwrap_or_else(|| self.ears.keys());
-        let known = self.shared.listening.known();
-        Some(Box::new(Exchange {
-            events: outgoing.into_iter().map(|it| hiding.publish(it)).collect(),
-            taken,
-            filters: listens.filters_but(|filter| known.has(filter)),
-            listens: listens.keys,
-            approvals: asked::rows(&approvals, &self.shared.links, &hiding.redactor),
-            awaits,
-            ..Exchange::default()
-        }))
-    }
 }
 
 /// When a run was created: its id says so.

@@ -19,7 +19,50 @@ use crate::store::Next;
 /// How long a call waits for its turn when too many already wait for an undeclared destination.
 const CROWDED_PAUSE: jiff::SignedDuration = jiff::SignedDuration::from_secs(1);
 
-type Performing = Pin<Box<dyn Future<Output = Option<(Key, Performed)>> + Send>>;
+/// The shortest time between two looks at a destination that takes no calls.
+const LOOK_MIN: jiff::SignedDuration = jiff::SignedDuration::from_millis(20);
+
+/// The shortest time a run waits outside memory for a destination, where it waits for a time too.
+const AWAY_MIN: jiff::SignedDuration = jiff::SignedDuration::from_millis(250);
+
+type Performing = Pin<Box<dyn Future<Output = Flown> + Send>>;
+
+/// What came of an effect, where it was performed.
+type Flown = Result<(Key, Performed), Grounded>;
+
+/// Why an effect was not performed.
+enum Grounded {
+    /// Its destination takes no calls now.
+    SentBack(Key),
+    /// This node has no say any more.
+    Fenced,
+}
+
+/// A destination that takes no calls now.
+#[derive(Clone, Copy, Debug)]
+pub struct Barred {
+    destination_id: i32,
+    /// When to ask again.
+    pub until: Timestamp,
+}
+
+impl Barred {
+    /// Where a run waits that can do nothing else until then, at the latest until `wake_at`.
+    #[must_use]
+    pub fn next(self, wake_at: Option<Timestamp>, now: Timestamp) -> Next {
+        match wake_at {
+            None => Next::Ready {
+                destination_id: self.destination_id,
+            },
+            Some(at) => {
+                let soon = now.saturating_add(AWAY_MIN).unwrap_or(now);
+                Next::Wait {
+                    due_at: at.min(self.until.max(soon)),
+                }
+            }
+        }
+    }
+}
 
 /// The place of one call at its destination, from when it has one.
 pub type Place = Arc<OnceLock<Permit>>;
@@ -93,6 +136,37 @@ impl<'a> Flight<'a> {
         });
     }
 
+    /// Leaves out what may not be started now, because its destination takes no calls; says which
+    /// one to wait for.
+    #[must_use]
+    pub fn admitted<'e>(&self, due: Vec<&'e Effect>) -> (Vec<&'e Effect>, Option<Barred>) {
+        let mut barred: Option<Barred> = None;
+        let mut admitted = due;
+        if !self.shared.destinations.is_troubled() {
+            return (admitted, None);
+        }
+        admitted.retain(|effect| {
+            let destination = self.shared.destinations.of(effect);
+            let Err(pause) = destination.check() else {
+                return true;
+            };
+            destination.sent_back();
+            let pause = jiff::SignedDuration::try_from(pause).unwrap_or_default();
+            let pause = pause.max(LOOK_MIN);
+            let until = Timestamp::now()
+                .saturating_add(pause)
+                .unwrap_or(Timestamp::MAX);
+            if barred.is_none_or(|other| until < other.until) {
+                barred = Some(Barred {
+                    destination_id: destination.id(),
+                    until,
+                });
+            }
+            false
+        });
+        (admitted, barred)
+    }
+
     /// Where the run should wait outside memory instead: its only wish is a call to a destination
     /// for which too many runs of this node wait already, and which must not crowd out the others.
     #[must_use]
@@ -124,10 +198,12 @@ impl<'a> Flight<'a> {
         let taken = Arc::clone(&place);
         let performing: Performing = Box::pin(async move {
             let destination = shared.destinations.of(&effect);
-            let permit = destination.acquire().await;
+            let Ok(permit) = destination.enter().await else {
+                return Err(Grounded::SentBack(effect.key));
+            };
             let permit = taken.get_or_init(|| permit);
             if !shared.session.covers(claim_id) {
-                return None;
+                return Err(Grounded::Fenced);
             }
             let idempotency_key = run_id.derive(&effect.key.idempotency_name());
             let identity = Identity {
@@ -140,7 +216,7 @@ impl<'a> Flight<'a> {
                 .perform(&effect, &destination, identity, permit);
             let performed = performed.await;
             fault_point::pass("called");
-            Some((effect.key.clone(), performed))
+            Ok((effect.key, performed))
         });
         let (abort, registration) = AbortHandle::new_pair();
         self.performing
@@ -165,13 +241,13 @@ impl<'a> Flight<'a> {
         let mut next = outcome;
         while let Some(outcome) = next {
             match outcome {
-                Ok(Some((key, performed))) => {
+                Ok(Ok((key, performed))) => {
                     self.over
                         .extend(self.flying.remove(&key).map(|(_, place)| place));
                     changes.push(change(key, performed));
                 }
-                // Fenced.
-                Ok(None) => {
+                Ok(Err(Grounded::SentBack(key))) => drop(self.flying.remove(&key)),
+                Ok(Err(Grounded::Fenced)) => {
                     self.flying.clear();
                     self.performing.clear();
                     return Vec::new();

@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::Shared;
 use super::append::chain;
+use super::command::Command;
 use super::execute::{Begun, created_at};
 use crate::id::Id;
 use crate::problem::{Kind, Problem};
@@ -54,7 +55,7 @@ impl Gates {
 
 /// A run that has to ask, with what it asks for.
 fn entrant(begun: &Begun, concurrency: &Concurrency) -> Result<Entrant, Problem> {
-    let entrance = gate::entrance(concurrency, &begun.input, created_at(begun.run_id));
+    let entrance = gate::entrance(concurrency, &begun.origin.input, created_at(begun.run_id));
     let (key, priority) = entrance.map_err(|error| {
         let detail = format!("`metadata.concurrency` of the workflow: {error}");
         Problem::new(Kind::Expression, detail)
@@ -68,7 +69,8 @@ fn entrant(begun: &Begun, concurrency: &Concurrency) -> Result<Entrant, Problem>
         key,
         runs_max: i32::try_from(concurrency.limit).unwrap_or(i32::MAX),
         priority,
-        waits: concurrency.on_limit == OnLimit::Queue,
+        waits: concurrency.on_limit != OnLimit::Skip,
+        displaces: concurrency.on_limit == OnLimit::Cancel,
     })
 }
 
@@ -77,8 +79,10 @@ fn entrant(begun: &Begun, concurrency: &Concurrency) -> Result<Entrant, Problem>
 pub struct Decided {
     /// They may begin, or go on.
     pub begin: Vec<Begun>,
-    /// They are to end, and how.
-    pub end: Vec<(Begun, &'static str, Problem)>,
+    /// They fault.
+    pub fault: Vec<(Begun, Problem)>,
+    /// They are turned away.
+    pub cancel: Vec<(Begun, Problem)>,
 }
 
 /// Asks for those that have to; those that wait are this node's no longer.
@@ -105,15 +109,24 @@ pub async fn decide(shared: &Shared, claimed: Vec<Begun>) -> Result<Decided, sto
                 entrants.push(entrant);
                 asking.push(begun);
             }
-            Err(problem) => decided.end.push((begun, "faulted", problem)),
+            Err(problem) => decided.fault.push((begun, problem)),
         }
     }
     if entrants.is_empty() {
         return Ok(decided);
     }
-    let places = shared.gates.store.enter_gates(entrants).await?;
+    let cancel = Command::Cancel.content();
+    let entered = shared.gates.store.enter_gates(entrants, cancel).await?;
+    if !entered.displaced.is_empty() {
+        shared.addressees.tell(entered.displaced);
+        shared.wake_claims.notify_one();
+    }
     for begun in asking {
-        let place = places.get(&begun.run_id).copied().unwrap_or(Place::Waits);
+        let place = entered
+            .places
+            .get(&begun.run_id)
+            .copied()
+            .unwrap_or(Place::Waits);
         shared.metrics.gates(place);
         match place {
             Place::In => decided.begin.push(begun),
@@ -122,7 +135,7 @@ pub async fn decide(shared: &Shared, claimed: Vec<Begun>) -> Result<Decided, sto
                 let detail = "as many runs as `metadata.concurrency` allows were open, and no more \
                               may wait";
                 let problem = Problem::new(Kind::Runtime, detail);
-                decided.end.push((begun, "cancelled", problem));
+                decided.cancel.push((begun, problem));
             }
         }
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::Shared;
+use super::origin::REQUESTED;
 use crate::event::{CAUSES, Event, LIFECYCLE, is_lifecycle, workflow_of};
 use crate::expression::Value;
 use crate::id::Id;
@@ -22,6 +23,10 @@ use crate::workflow::Definition;
 pub enum Moment {
     /// It began.
     Started,
+    /// A person suspended it.
+    Suspended,
+    /// A person resumed it.
+    Resumed,
     /// A task began to wait for events.
     CorrelationStarted,
     /// No task waits for events any more.
@@ -30,7 +35,7 @@ pub enum Moment {
     Completed,
     /// It ended with an error.
     Faulted,
-    /// A person ended it.
+    /// A person ended it, or the run that awaited it.
     Cancelled,
 }
 
@@ -39,6 +44,8 @@ impl Moment {
     const fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Started => ("started", "startedAt"),
+            Self::Suspended => ("suspended", "suspendedAt"),
+            Self::Resumed => ("resumed", "resumedAt"),
             Self::CorrelationStarted => ("correlation-started", "startedAt"),
             Self::CorrelationCompleted => ("correlation-completed", "completedAt"),
             Self::Completed => ("completed", "completedAt"),
@@ -65,6 +72,16 @@ impl Lifecycle {
             definition: Arc::clone(definition),
             causes: causes(event),
         }
+    }
+
+    /// The workflows whose lifecycle has led to the runs that this one starts; none where no
+    /// lifecycle has led to it.
+    #[must_use]
+    pub fn causes_inside(&self) -> Option<String> {
+        let causes = self.causes.as_deref()?;
+        let document = &self.definition.document;
+        let (namespace, name) = (&document.namespace, &document.name);
+        Some(format!("{causes} {namespace}/{name}"))
     }
 
     /// The event of this moment, where somebody wants it.
@@ -131,10 +148,13 @@ impl Lifecycle {
 
 /// The workflows whose lifecycle has led to a run that this event starts.
 fn causes(event: &Event) -> Option<String> {
+    let before = event.attributes.get(CAUSES).map(String::as_str);
+    if event.kind == REQUESTED {
+        return before.map(str::to_owned);
+    }
     if !is_lifecycle(&event.kind) {
         return None;
     }
-    let before = event.attributes.get(CAUSES).map(String::as_str);
     let workflow = workflow_of(event)?;
     Some(match before {
         Some(before) => format!("{before} {workflow}"),

@@ -17,7 +17,7 @@ use super::definitions::Active;
 use super::execute::{Executor, Slot};
 use super::lifecycle::Lifecycle;
 use super::spacing::Spacing;
-use super::{Shared, batch};
+use super::{Shared, batch, origin, screen};
 use crate::event::Event;
 use crate::expression::Value;
 use crate::fault_point;
@@ -109,7 +109,11 @@ async fn route_leftovers(shared: &Shared, executor: &Executor, link: &mut Link) 
 }
 
 /// Routes one batch; tries until the database has answered.
-async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec<Appended>) {
+async fn route(shared: &Shared, executor: &Executor, link: &mut Link, mut batch: Vec<Appended>) {
+    screen::hold(shared, link, &mut batch).await;
+    if batch.is_empty() {
+        return;
+    }
     let mut decided = decide(shared, executor, &batch).await;
     let mut pause = Duration::from_millis(100);
     fault_point::pass("route");
@@ -152,12 +156,15 @@ async fn route(shared: &Shared, executor: &Executor, link: &mut Link, batch: Vec
         match (start.claimed, start.definition) {
             (Some((claim_id, slot)), Some(definition)) => {
                 let appended = &batch[start.event];
+                let origin = origin::of(&appended.event, appended.target.is_some(), &definition);
+                // `reclaim` gives back what cannot be read, for the fault to be stored.
+                let Ok(origin) = origin else { continue };
                 let begun = super::execute::Begun {
                     lifecycle: Lifecycle::new(start.run_id, &definition, &appended.event),
                     run_id: start.run_id,
                     workflow_id: start.workflow_id,
                     claim_id,
-                    input: input(&appended.event, appended.target.is_some(), &definition),
+                    origin,
                     definition,
                     checkpoint: None,
                     journal: Vec::new(),
@@ -234,6 +241,9 @@ async fn decide(shared: &Shared, executor: &Executor, batch: &[Appended]) -> Dec
                 addressed.push((id, run_id));
                 let reason = format!("run {run_id}, which it was for, is unknown or has ended");
                 ignored.push((id, reason));
+            }
+            None if let Some(reason) = shared.screens.refuses(&appended.event) => {
+                ignored.push((appended.event.id, reason));
             }
             None => {
                 let gathers = match_triggers(&active, (event, appended), &mut starts, &mut ignored);

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::append::{Appended, chain};
+use super::command::Command;
 use crate::event::Event;
 use crate::id::Id;
 use crate::store::schedules::{Due, Look, Move, Tick};
@@ -86,14 +87,16 @@ async fn look(
     let plans = plan(shared, look, watched_since).await?;
     let moves: Vec<Move> = plans.iter().map(Plan::step).collect();
     let ticks: Vec<Tick> = plans.iter().flat_map(Plan::ticks).collect();
-    let moved = link.tick((&moves, &ticks), DUE).await?;
+    let cancel = Command::Cancel.content();
+    let moved = link.tick((&moves, &ticks), (DUE, &cancel)).await?;
+    shared.addressees.tell(moved.values().copied().flatten());
     for plan in &plans {
-        if moved.contains(&(plan.due.namespace.clone(), plan.due.name.clone())) {
+        if moved.contains_key(&(plan.due.namespace.clone(), plan.due.name.clone())) {
             plan.tell(shared);
         }
     }
     for tick in ticks {
-        if moved.contains(&(tick.namespace.clone(), tick.name.clone())) {
+        if moved.contains_key(&(tick.namespace.clone(), tick.name.clone())) {
             hand_over(tick, router);
         }
     }
@@ -152,6 +155,7 @@ impl Plan {
             started: decision.starts.len() as u64,
             skipped: decision.skipped.len() as u64,
             missed: decision.missed.count,
+            cancel: decision.cancels.then(|| Id::at(self.now)),
         }
     }
 
@@ -163,7 +167,10 @@ impl Plan {
             missed,
             ..
         } = &self.decision;
-        let open = "the run of the tick before is open, and overlap is skip";
+        let open = match self.timetable.overlap {
+            Overlap::Cancel => "a later tick was due as well, and overlap is cancel",
+            _ => "the run of the tick before is open, and overlap is skip",
+        };
         let missed = missed.last.map(|last| (last, self.missed()));
         let skipped = skipped.iter().map(move |due_at| (*due_at, open.to_owned()));
         let passed = missed.into_iter().chain(skipped);

@@ -106,8 +106,8 @@ impl Books {
             return;
         };
         let waits = matches!(settlement.next, Next::Wait { .. });
-        let hears = exchange.awaits || !exchange.listens.is_empty();
-        let waiting = (waits && hears).then_some(settlement.run_id);
+        let expects = exchange.expects || !exchange.listens.is_empty();
+        let waiting = (waits && expects).then_some(settlement.run_id);
         let addressees = exchange.mail.iter().map(|mail| mail.run_id);
         self.addressees.tell(addressees.chain(waiting));
         for new in exchange.events {

@@ -17,6 +17,7 @@ mod function;
 mod gathering;
 mod identity;
 mod openapi;
+mod run;
 mod schedule;
 mod task;
 mod timetable;

@@ -186,6 +186,8 @@ pub enum Kind {
     OpenApi(Box<OpenApiCall>),
     /// `raise`.
     Raise(Box<Raise>),
+    /// `run: workflow`.
+    Run(Box<RunWorkflow>),
     /// `set`.
     Set(Template),
     /// `switch`.
@@ -316,6 +318,21 @@ pub struct Fork {
     pub branches: Vec<Arc<Task>>,
     /// The first to succeed wins.
     pub compete: bool,
+}
+
+/// `run: workflow`. Whether there is such a workflow is found when the task runs.
+#[derive(Debug)]
+pub struct RunWorkflow {
+    /// RFC 1123 label.
+    pub namespace: String,
+    /// RFC 1123 label.
+    pub name: String,
+    /// Semantic version, or `latest`: the version that is active then.
+    pub version: String,
+    /// `input`; the task's input where absent.
+    pub input: Option<Template>,
+    /// `await`: the task ends with the sub-workflow, its output is that one's.
+    pub awaited: bool,
 }
 
 /// `call: http` with its arguments.

@@ -48,6 +48,7 @@ fn inside(task: &Task) -> Vec<&[Arc<Task>]> {
         | Kind::Raise(_)
         | Kind::Set(_)
         | Kind::Switch(_)
+        | Kind::Run(_)
         | Kind::Wait(_) => Vec::new(),
     };
     lists.into_iter().map(Vec::as_slice).collect()

@@ -103,7 +103,15 @@ fn rejected(database: &Database, keyring: &Arc<Keyring>, appender: &Appender) ->
         documents: Arc::new(Documents::new(Arc::new(destinations.unwrap()))),
         appender: appender.clone(),
     };
-    Rejected::start(parts, rejected::Queue::new(&registry).unwrap())
+    let limits = rejected::Limits {
+        per_minute_max: 10,
+        bounds: hookwright::store::rejections::Bounds {
+            days: 1,
+            count: 100,
+            bytes: 1_000_000,
+        },
+    };
+    Rejected::start(parts, rejected::Queue::new(&registry, limits).unwrap())
 }
 
 /// An API that is not served yet.
@@ -128,6 +136,7 @@ pub async fn parts(database: &Database, keyring: Arc<Keyring>) -> Parts {
         checks: checks(),
         fetch: Arc::new(|_| Box::pin(async { Err("nothing is fetched here".to_owned()) })),
         reload: Arc::new(|| Box::pin(async { Ok(()) })),
+        recent_calls: Arc::new(|_| 0),
         door: Arc::new(|| json!({"received": 0})),
         tasks_max: 10_000,
         work: tokio::runtime::Handle::current(),

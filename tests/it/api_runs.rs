@@ -104,10 +104,6 @@ async fn start(world: &World, headers: &[(&str, &str)], body: &str) -> String {
     answer.json()["id"].as_str().unwrap().to_owned()
 }
 
-async fn status(world: &World, run: &str) -> serde_json::Value {
-    world.ask(&format!("GET /runs/{run}"), "").await.json()["status"].clone()
-}
-
 #[tokio::test]
 async fn a_start_can_be_looked_at_at_once() {
     let world = world().await;
@@ -210,7 +206,7 @@ async fn statuses_follow_the_run() {
     assert_eq!(
         ledger["runs"],
         json!({"created": 6, "completed": 1, "faulted": 1, "cancelled": 1,
-               "running": 1, "waiting": 1, "pending": 1})
+               "running": 1, "waiting": 1, "pending": 1, "suspended": 0})
     );
     assert_eq!(ledger["door"], json!({"received": 0}));
 }
@@ -279,20 +275,4 @@ async fn waiting_answers_with_the_finished_run() {
     );
     assert_eq!(shown["output"], json!({"value": 1}));
     assert!(shown["endedAt"].is_string());
-}
-
-#[tokio::test]
-async fn control_comes_later_and_says_so() {
-    let world = world().await;
-    let workflow_id = deployed(&world).await;
-    let run = start(&world, &[], "{}").await;
-    Hands::new(&world)
-        .await
-        .route(&run, workflow_id, false)
-        .await;
-    for action in ["suspend", "resume", "cancel", "replay"] {
-        let answer = world.ask(&format!("POST /runs/{run}/{action}"), "").await;
-        assert_eq!(answer.status, 501, "{action}");
-    }
-    assert_eq!(status(&world, &run).await, "pending");
 }

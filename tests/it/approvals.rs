@@ -217,7 +217,6 @@ async fn a_quorum_of_named_people_who_do_not_ask_themselves() {
         submit(client, &links[2], "decision=approve").await.status,
         403
     );
-    // A link decides as the one it was made for, whatever the form says.
     assert_eq!(
         submit(client, &links[0], "decision=approve&by=Bob")
             .await
@@ -334,7 +333,6 @@ async fn a_decision_that_comes_while_a_call_is_in_flight_is_not_missed() {
         .await;
     let run = started(client, "flight").await;
     chat.called(1).await;
-    // The link that was told works before the telling is over.
     let path = link(&chat, &json!("ada"));
     assert_eq!(
         submit(client, &path, "decision=reject&comment=no")
@@ -437,4 +435,65 @@ async fn only_operators_decide_and_the_key_is_on_record() {
         json!({"decision": "approved", "by": "desk", "comment": null})
     );
     world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_run_asks_no_more_and_a_suspended_one_still_hears() {
+    let world = World::start().await;
+    let client = &world.client;
+    let text = "document: {dsl: '1.0.3', namespace: t, name: plain, version: '1.0.0'}\n\
+                do: [{a: {call: 'approval:1.0.0@default', with: {title: A}}}]";
+    world.workflow(text).await;
+    let control = async |run: &str, word: &str| {
+        let path = format!("/api/v1/runs/{run}/{word}");
+        assert_eq!(client.post(&path, "").await.status, 202, "{word}");
+    };
+    let run = started(client, "plain").await;
+    let asked = approval(client, &run).await;
+    control(&run, "cancel").await;
+    ended(client, &run).await;
+    let late = decide(client, &asked, "approve", &json!({})).await;
+    assert_eq!(late.status, 410, "{}", late.text());
+    let run = started(client, "plain").await;
+    let asked = approval(client, &run).await;
+    control(&run, "suspend").await;
+    until("the run is suspended", async || {
+        let run = client.get(&format!("/api/v1/runs/{run}")).await.good();
+        (run["status"] == "suspended").then_some(())
+    })
+    .await;
+    let taken = decide(client, &asked, "approve", &json!({})).await;
+    assert_eq!(taken.status, 202, "{}", taken.text());
+    let run = ended(client, &run).await;
+    assert_eq!(run["output"]["by"], "operator");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_from_a_later_task_does_not_ask_again() {
+    let sink = Destination::answering(&[500, 200]).await;
+    let world = World::start().await;
+    let client = &world.client;
+    let text = format!(
+        "document: {{dsl: '1.0.3', namespace: t, name: again, version: '1.0.0'}}
+do:
+  - ask: {{ call: 'approval:1.0.0@default', with: {{ title: A, approvers: [ada] }} }}
+  - grant: {{ call: http, with: {{ method: post, endpoint: {}/x, body: '${{ .by }}' }} }}",
+        sink.url()
+    );
+    world.workflow(&text).await;
+    let run = started(client, "again").await;
+    let asked = approval(client, &run).await;
+    let taken = decide(client, &asked, "approve", &json!({"by": "ada"})).await;
+    assert_eq!(taken.status, 202, "{}", taken.text());
+    assert_eq!(ended(client, &run).await["status"], "faulted");
+    let path = format!("/api/v1/runs/{run}/replay");
+    let replay = client
+        .post(&path, r#"{"from": "/do/1/grant"}"#)
+        .await
+        .good();
+    let again = ended(client, replay["id"].as_str().unwrap()).await;
+    assert_eq!(again["status"], "completed", "{again}");
+    assert_eq!(sink.count(), 2);
+    let approvals = client.get("/api/v1/approvals").await.good();
+    assert_eq!(approvals.as_array().unwrap().len(), 1, "{approvals}");
 }

@@ -4,6 +4,7 @@
 mod answers;
 mod documents;
 mod evil;
+mod limits;
 mod logs;
 mod matching;
 mod redirects;

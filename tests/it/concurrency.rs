@@ -29,10 +29,6 @@ fn limits_that_cannot_be_held_are_refused() {
             "{concurrency: {limit: 1, onLimit: wait}}",
             "/concurrency/onLimit",
         ),
-        (
-            "{concurrency: {limit: 1, onLimit: cancel}}",
-            "/concurrency/onLimit",
-        ),
         ("{concurrency: {limit: 1, keys: .a}}", "/concurrency/keys"),
         ("{concurrency: {limit: 1, key: '.a |'}}", "/concurrency/key"),
         (
@@ -225,6 +221,36 @@ async fn a_key_that_cannot_be_evaluated_faults_the_run() {
     assert_eq!(run["error"]["status"], 400, "{run}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_run_takes_the_place_of_the_oldest() {
+    let world = World::start().await;
+    let text = workflow("{concurrency: {limit: 1, onLimit: cancel}}").replace("300", "3600000");
+    world.workflow(&text).await;
+    let first = start(&world.client, &json!({})).await;
+    until("it waits inside", async || {
+        let run = world.client.get(&format!("/api/v1/runs/{first}")).await;
+        (run.json()["status"] == "waiting").then_some(())
+    })
+    .await;
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        others.push(start(&world.client, &json!({})).await);
+    }
+    let last = others.pop().unwrap();
+    for id in std::iter::once(&first).chain(&others) {
+        assert_eq!(world.end_of(id).await["status"], "cancelled");
+    }
+    until("the newest is in", async || {
+        let run = world.client.get(&format!("/api/v1/runs/{last}")).await;
+        (run.json()["status"] == "waiting").then_some(())
+    })
+    .await;
+    let cancel = format!("/api/v1/runs/{last}/cancel");
+    world.client.post(&cancel, "").await;
+    assert_eq!(world.end_of(&last).await["status"], "cancelled");
+    world.books().await;
+}
+
 #[tokio::test]
 async fn a_run_that_ended_with_its_node_leaves_and_a_higher_limit_lets_in() {
     let database = database().await;
@@ -240,15 +266,18 @@ async fn a_run_that_ended_with_its_node_leaves_and_a_higher_limit_lets_in() {
             runs_max,
             priority: 0,
             waits: true,
+            displaces: false,
         };
         runs.iter().map(entrant).collect()
     };
-    let places = database.store.enter_gates(entrants(1)).await.unwrap();
+    let entered = database.store.enter_gates(entrants(1), Vec::new());
+    let places = entered.await.unwrap().places;
     let inside = |places: &std::collections::HashMap<Id, Place>| {
         places.values().filter(|place| **place == Place::In).count()
     };
     assert_eq!((places.len(), inside(&places)), (4, 1));
-    let again = database.store.enter_gates(entrants(1)).await.unwrap();
+    let again = database.store.enter_gates(entrants(1), Vec::new());
+    let again = again.await.unwrap().places;
     assert_eq!(inside(&again), 1, "asking again changes nothing");
     assert_eq!(
         number(&database, "select waiting::bigint from gates").await,

@@ -3,6 +3,7 @@
 //! `docs/reliability.md` says what each test proves and how to run more cycles of it.
 
 mod cancel;
+mod family;
 mod kill;
 mod load;
 mod oracle;

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use hookwright::id::Id;
 use hookwright::problem::{Kind, Problem};
 use hookwright::run::{
-    Attempt, Change, End, Entry, Key, Outcome, Pending, Received, Run, Surroundings,
+    Attempt, Change, Child, End, Entry, Key, Outcome, Pending, Received, Run, Surroundings, before,
+    begins_with,
 };
 use hookwright::workflow::{self, Definition};
 use jiff::{SignedDuration, Timestamp};
@@ -48,6 +49,10 @@ fn leaf() -> impl Strategy<Value = Json> {
         2 => (0..3).prop_map(|n| json!({"wait": {"milliseconds": n * 50}})),
         1 => Just(json!({"raise": {"error": {"type": "https://acme.test/e", "status": 409}}})),
         1 => Just(json!({"set": "${ error }"})),
+        2 => (0..2).prop_map(|n| json!({"run": {
+            "workflow": {"namespace": "test", "name": "child", "version": "latest"},
+            "await": n == 0,
+        }})),
         2 => (0..3).prop_map(|n| json!({
             "emit": {"event": {"with": {"type": format!("t{n}"), "data": "${ . }"}}},
         })),
@@ -190,16 +195,30 @@ fn happening(run: &Run, past: &[Entry], dice: (u8, u8, u8)) -> Option<Change> {
     if rare == 0 {
         return Some(Change::Cancelled);
     }
-    if rare < 20 {
+    if rare < 12 {
+        return Some(if rare < 6 {
+            Change::Suspended
+        } else {
+            Change::Resumed
+        });
+    }
+    if let Some(child) = run.starts().first() {
+        return Some(started(child, what));
+    }
+    if rare < 30 {
         // Something that has been told already.
         let told = past.get(usize::from(which) % past.len())?;
         let told = told.change.clone();
         return (!matches!(told, Change::Started { .. })).then_some(told);
     }
+    let children = run.children();
     if !run.listens().is_empty() && !what.is_multiple_of(3) {
         return Some(received(which, past.len()));
     }
-    let at = usize::from(which) % (effects.len() + waits.len()).max(1);
+    let at = usize::from(which) % (effects.len() + waits.len() + children.len()).max(1);
+    if let Some(child) = children.get(at.wrapping_sub(effects.len() + waits.len())) {
+        return Some(child_ended(*child, what));
+    }
     if let Some(effect) = effects.get(at) {
         let attempt = attempt(effect.attempt, what);
         let key = effect.key.clone();
@@ -208,6 +227,26 @@ fn happening(run: &Run, past: &[Entry], dice: (u8, u8, u8)) -> Option<Change> {
     let wait = waits.get(at - effects.len())?;
     let key = wait.key.clone();
     Some(Change::Fired { key })
+}
+
+/// The start of a sub-workflow, or why it could not be.
+fn started(child: &Child, what: u8) -> Change {
+    if what.is_multiple_of(7) {
+        return child_ended(child.run_id, 0);
+    }
+    Change::ChildStarted {
+        key: child.key.clone(),
+        child: child.run_id,
+        workflow_id: 1,
+    }
+}
+
+fn child_ended(child: Id, what: u8) -> Change {
+    let outcome = match what % 3 {
+        0 => Outcome::Faulted(Problem::new(Kind::Configuration, "no such workflow")),
+        _ => Outcome::Completed(value(&format!("{{\"v\":{}}}", what % 3))),
+    };
+    Change::ChildEnded { child, outcome }
 }
 
 fn received(which: u8, place: usize) -> Change {
@@ -276,7 +315,8 @@ fn check(
         run.apply(entry);
         let pending = run.pending();
         seen.push(wants(&run));
-        prop_assert!(!stuck(&pending), "nothing to wait for");
+        let others = run.starts().len() + run.children().len();
+        prop_assert!(others > 0 || !stuck(&pending), "nothing to wait for");
         prop_assert!(fits(&pending), "{pending:?}");
         let open_now = open_keys(&pending);
         closed.extend(open.difference(&open_now).cloned());
@@ -289,6 +329,7 @@ fn check(
             .next()
             .and_then(|dice| happening(&run, &journal, *dice));
     }
+    reusable(definition, surroundings, &journal)?;
     for (length, lived) in seen.iter().enumerate() {
         let prefix = journal[..=length].to_vec();
         let replayed = Run::replay(Arc::clone(definition), Arc::clone(surroundings), prefix);
@@ -299,6 +340,29 @@ fn check(
             &journal,
             &seen[length..],
         )?;
+    }
+    Ok(())
+}
+
+/// Whatever task has failed, another run can begin with what came before.
+fn reusable(
+    definition: &Arc<Definition>,
+    surroundings: &Arc<Surroundings>,
+    journal: &[Entry],
+) -> Result<(), TestCaseError> {
+    let (first, second) = (Arc::clone(definition), Arc::clone(surroundings));
+    let mut run = Run::new(first, second).recorded();
+    journal.iter().for_each(|entry| run.apply(entry.clone()));
+    let failed = run
+        .records()
+        .iter()
+        .filter(|record| record.status == "faulted");
+    for reference in failed.map(|record| &record.reference) {
+        let prefix = before(definition, surroundings, journal, reference);
+        let mut entries = vec![journal[0].clone()];
+        entries.extend(prefix.map_err(|unfit| TestCaseError::fail(unfit.to_string()))?);
+        let fits = begins_with(definition, surroundings, &entries, reference);
+        prop_assert!(fits.is_ok(), "{fits:?} at {reference}: {entries:#?}");
     }
     Ok(())
 }
@@ -330,9 +394,13 @@ fn compacted(
 
 /// All that a run wants, for comparison.
 fn wants(run: &Run) -> String {
-    format!("{}\n{:#?}", shown(&run.pending()), run.listens())
+    let (starts, children) = (run.starts(), run.children());
+    let (listens, suspended) = (run.listens(), run.is_suspended());
+    format!(
+        "{}\n{listens:#?} {starts:?} {children:?} {suspended}",
+        shown(&run.pending())
+    )
 }
-
 fn stuck(pending: &Pending) -> bool {
     matches!(pending, Pending::Open { effects, waits } if effects.is_empty() && waits.is_empty())
 }

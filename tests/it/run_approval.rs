@@ -6,7 +6,7 @@ use crate::transcript::{live, live_with_events, live_with_records_and_events, ok
 
 /// A decision; `?` stands for the approval that is open.
 fn decided(decision: &str, by: &str) -> String {
-    format!(r#"{{"approval":"?","decision":"{decision}","by":"{by}","comment":"as {by} said"}}"#)
+    format!(r#"{{"asked":"?","decision":"{decision}","by":"{by}","comment":"as {by} said"}}"#)
 }
 
 const DECIDED: &str = "@io.hookwright.approval.decided.v1";

@@ -140,6 +140,32 @@ async fn two_nodes_and_a_kill_leave_one_run_a_tick() {
     assert_eq!(missed, 0, "one node was always there");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tick_cancels_the_run_before_where_that_is_asked() {
+    let world = World::start().await;
+    let policy = "{schedule: {overlap: cancel}}";
+    let text = workflow("c", "1.0.0", "{every: PT1S}", policy, "PT1H");
+    world.workflow(&text).await;
+    until("runs were cancelled", async || {
+        let runs = runs(&world.client, "c").await;
+        let cancelled = runs.iter().filter(|run| run["status"] == "cancelled");
+        (cancelled.count() >= 2).then_some(())
+    })
+    .await;
+    post(&world.client, "c", "pause").await;
+    let open = until("one run is left", async || {
+        let mut runs = runs(&world.client, "c").await;
+        runs.retain(|run| run["status"] != "cancelled");
+        (runs.len() == 1).then(|| runs.remove(0))
+    })
+    .await;
+    let newest = runs(&world.client, "c").await.remove(0);
+    assert_eq!(open["id"], newest["id"], "the last tick's");
+    let cancel = format!("/api/v1/runs/{}/cancel", open["id"].as_str().unwrap());
+    world.client.post(&cancel, "").await;
+    world.books().await;
+}
+
 #[tokio::test]
 async fn a_tick_belongs_to_whoever_moves_the_schedule_on() {
     let database = database().await;
@@ -166,6 +192,7 @@ async fn a_tick_belongs_to_whoever_moves_the_schedule_on() {
         started: 1,
         skipped: 0,
         missed: 0,
+        cancel: None,
     };
     let tick = || {
         let id = Id::at(look.now);
@@ -183,8 +210,8 @@ async fn a_tick_belongs_to_whoever_moves_the_schedule_on() {
     };
     let (moves, ticks) = ([step()], [tick(), tick()]);
     let (one, other) = tokio::join!(
-        first.tick((&moves, &ticks[0]), "due"),
-        second.tick((&moves, &ticks[1]), "due")
+        first.tick((&moves, &ticks[0]), ("due", &[])),
+        second.tick((&moves, &ticks[1]), ("due", &[]))
     );
     assert_eq!(one.unwrap().len() + other.unwrap().len(), 1);
     assert_eq!(number(&database, "select count(*) from events").await, 1);
@@ -194,7 +221,7 @@ async fn a_tick_belongs_to_whoever_moves_the_schedule_on() {
         number(&database, "select sum(stored)::bigint from ledger").await,
         1
     );
-    let again = first.tick((&moves, &tick()), "due").await.unwrap();
+    let again = first.tick((&moves, &tick()), ("due", &[])).await.unwrap();
     assert!(
         again.is_empty(),
         "after a lost answer it is not due any more"
@@ -207,7 +234,7 @@ async fn a_tick_belongs_to_whoever_moves_the_schedule_on() {
     let due_at = first.due_schedules().await.unwrap().due[0].due_at;
     execute(&database, "delete from deployments").await;
     let moves = [Move { due_at, ..step() }];
-    let retired = first.tick((&moves, &tick()), "due").await.unwrap();
+    let retired = first.tick((&moves, &tick()), ("due", &[])).await.unwrap();
     assert!(retired.is_empty(), "what is not active does not tick");
     assert!(first.due_schedules().await.unwrap().due.is_empty());
 }

@@ -127,7 +127,7 @@ fn schedules_that_cannot_be_held_are_refused() {
         ),
         (
             "{every: PT1H}",
-            "{overlap: cancel}",
+            "{overlap: replace}",
             "/document/metadata/schedule/overlap",
         ),
         (
@@ -330,6 +330,11 @@ fn runs_overlap_as_the_policy_says() {
         (queued.next, queued.held),
         (Some(time("2026-11-22T12:01:00Z")), true)
     );
+    let cancelling = decided("{overlap: cancel}", open);
+    assert_eq!(minutes(&cancelling.starts), ["12:01"], "only the newest");
+    assert_eq!(minutes(&cancelling.skipped), ["12:00"]);
+    assert!(cancelling.cancels, "the run before");
+    assert!(!decided("{overlap: cancel}", slow).cancels);
 }
 
 #[test]

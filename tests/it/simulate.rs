@@ -2,6 +2,7 @@
 
 mod commands;
 mod documents;
+mod events;
 mod expectations;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ fn stage(destination: &str) -> Stage {
     let layers = Layers::new(embedded::DEFAULT).unwrap();
     let settings: Settings = layers.load().unwrap();
     Stage {
+        workflows: Vec::new(),
         destinations: vec![Arc::new(call::parse(destination).unwrap())],
         call: settings.call,
         tasks_max: settings.run.tasks_max,

@@ -328,6 +328,24 @@ async fn no_wake_up_is_lost_between_mail_and_going_to_wait() {
 }
 
 #[tokio::test]
+async fn a_run_put_aside_for_a_destination_is_called_back() {
+    let database = database().await;
+    let (mut link, session) = link(&database, 0).await;
+    let runs = runs(&mut link, session, 2).await;
+    for run in &runs {
+        let aside = Next::Ready { destination_id: 7 };
+        link.settle(&[settlement(run, 0, aside)]).await.unwrap();
+    }
+    let mail = letter(&runs[0], Id::generate());
+    assert!(database.store.send(&mail).await.unwrap());
+    let aside = "select count(*) from ready where destination_id = 7";
+    assert_eq!(number(&database, aside).await, 1);
+    let mine = "select count(*) from ready where destination_id = 0 and run_at <= now()";
+    assert_eq!(number(&database, mine).await, 1);
+    assert_balanced(&database).await;
+}
+
+#[tokio::test]
 async fn mail_for_runs_that_have_ended_is_dropped() {
     let database = database().await;
     let (mut link, session) = link(&database, 0).await;

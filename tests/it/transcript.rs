@@ -4,6 +4,8 @@
 //! the same `pending()`, so every transcript is also a test of replay. Beside the run lives a twin
 //! that goes through a checkpoint after every entry, so it is one of checkpoints too.
 
+mod children;
+
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
 use std::sync::Arc;
@@ -114,6 +116,8 @@ pub struct Life {
     events: VecDeque<(i64, Received)>,
     /// When an open call will have its outcome.
     due: HashMap<(Key, u32), (Timestamp, Reply)>,
+    /// When a sub-workflow will end, in the order of their starts.
+    children: Vec<(Timestamp, Id, Reply)>,
     out: String,
 }
 
@@ -135,6 +139,7 @@ impl Life {
             replies: scripted,
             events: VecDeque::new(),
             due: HashMap::new(),
+            children: Vec::new(),
             out: String::new(),
         }
     }
@@ -165,12 +170,30 @@ impl Life {
             let (standing, title) = (approval.standing.word(), &approval.ask.title);
             self.say(&format!("  {standing}: {title}"));
         }
+        assert_eq!(self.run.starts(), replayed.starts());
+        assert_eq!(self.run.children(), replayed.children());
+        assert_eq!(self.run.children(), self.twin.children());
+        assert_eq!(self.run.is_suspended(), replayed.is_suspended());
         let listens = format!("{:?}", self.run.listens());
         assert_eq!(listens, format!("{:?}", replayed.listens()));
         assert_eq!(listens, format!("{:?}", self.twin.listens()));
         for event in self.run.take_outgoing() {
             let data = String::from_utf8_lossy(&event.body).into_owned();
             self.say(&format!("  emits {} {data}", event.kind));
+        }
+        for errand in self.run.take_errands() {
+            self.carry_out(&errand);
+        }
+    }
+
+    fn reply(&mut self, path: &str) -> Reply {
+        let scripted = self
+            .replies
+            .get_mut(path)
+            .unwrap_or_else(|| panic!("no reply is scripted for {path}"));
+        match scripted.len() {
+            1 => scripted[0].clone(),
+            _ => scripted.remove(0),
         }
     }
 
@@ -201,6 +224,9 @@ impl Life {
                 return false;
             }
         };
+        if self.start_children() {
+            return true;
+        }
         for effect in &effects {
             self.expect(effect);
         }
@@ -215,6 +241,18 @@ impl Life {
             }
         }
         let wait = waits.first();
+        let times = waits.iter().map(|wait| wait.until);
+        let soonest = times.chain(effects.iter().map(|effect| self.due_at(effect)));
+        let soonest = soonest.min().unwrap_or(Timestamp::MAX);
+        let ends = self.children.iter().map(|(at, ..)| *at);
+        if let Some((place, _)) = ends
+            .enumerate()
+            .min_by_key(|(_, at)| *at)
+            .filter(|(_, at)| *at < soonest)
+        {
+            self.end_child(place);
+            return true;
+        }
         let call = effects
             .iter()
             .min_by_key(|effect| self.due_at(effect))
@@ -261,14 +299,7 @@ impl Life {
         }
         let Action::Call(request) = &effect.action;
         let path = request.uri.replace("http://api.test", "");
-        let scripted = self
-            .replies
-            .get_mut(&path)
-            .unwrap_or_else(|| panic!("no reply is scripted for {path}"));
-        let reply = match scripted.len() {
-            1 => scripted[0].clone(),
-            _ => scripted.remove(0),
-        };
+        let reply = self.reply(&path);
         let mut line = format!("  {} {path}", request.method);
         if let Some(body) = &request.body {
             let _ = write!(line, " {}", text(body));
@@ -286,8 +317,9 @@ impl Life {
     fn hear(&mut self, at: Timestamp) {
         let (_, mut event) = self.events.pop_front().expect("an event");
         if let Some(open) = self.run.open_approvals().first() {
-            let id = open.id.to_string();
-            let envelope = text(&event.envelope).replace("\"?\"", &format!("\"{id}\""));
+            let (reference, iteration) = (&open.key.reference, &open.key.iteration);
+            let asked = format!(r#""reference":"{reference}","iteration":"{iteration}""#);
+            let envelope = text(&event.envelope).replace(r#""asked":"?""#, &asked);
             event.envelope = json(&envelope);
         }
         let kind = event.envelope.get("type").unwrap_or_default();

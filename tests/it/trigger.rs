@@ -211,7 +211,8 @@ fn data_follows_the_media_type() {
     );
     assert_eq!(
         data_of(Some("application/x-www-form-urlencoded"), b"a=1&b=2"),
-        "a=1&b=2"
+        "a=1&b=2",
+        "an object only where a source received it: tests/it/bodies.rs"
     );
     assert_eq!(data_of(Some("text/plain"), b"1"), "1");
     assert_eq!(data_of(Some("application/soap+xml"), b"<a/>"), "<a/>");

@@ -7,7 +7,7 @@ use super::{FORM, Standing, Stored, StoredFrame, StoredState, ear};
 use crate::expression::Value;
 use crate::run::flow::nearest;
 use crate::run::frame::{
-    Branches, Call, Frame, FrameId, List, Loop, Nest, Phase, ROOT, State, Trial, Turns,
+    Branches, Call, Frame, FrameId, List, Loop, Nest, Open, Phase, ROOT, State, Trial, Turns,
 };
 use crate::run::task::approval::Ballot;
 use crate::run::{Door, Run, Surroundings, task, workflow_timeout_key};
@@ -46,6 +46,7 @@ impl Run {
         run.input = input;
         run.context = table.get(stored.context)?;
         run.deadline = stored.deadline;
+        run.suspended = stored.suspended;
         if run.deadline.is_some() {
             run.open.insert(workflow_timeout_key(), Door::Timeout(ROOT));
         }
@@ -117,6 +118,11 @@ impl Run {
             State::Call(_) | State::Wait(_) => {
                 self.open.insert(frame.key(), Door::Leaf(id));
             }
+            State::Child(open) => {
+                self.open.insert(frame.key(), Door::Leaf(id));
+                self.children
+                    .insert(open.run.unwrap_or(open.child.run_id), id);
+            }
             State::Try(trial) => {
                 if let Some(wait) = task::r#try::wait(frame, trial) {
                     self.open.insert(wait.key, task::r#try::door(id, trial));
@@ -149,6 +155,11 @@ fn state(run: &Run, frame: &Frame, stored: &StoredState, table: &Table) -> Resul
             not_before: *not_before,
         }),
         (StoredState::Wait { until }, Kind::Wait(_)) => State::Wait(*until),
+        (StoredState::Child { run: child }, Kind::Run(task)) => State::Child(Open {
+            child: task::run::child(run, frame, task)
+                .map_err(|_| unfit("a sub-workflow cannot be asked for again"))?,
+            run: *child,
+        }),
         (StoredState::Do { at }, Kind::Do(tasks)) => State::Do(standing(inside(), tasks, *at)?),
         (StoredState::For { items, index, at }, Kind::For(task)) => {
             let items = table.get(*items)?;

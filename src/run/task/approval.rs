@@ -255,15 +255,24 @@ pub(in crate::run) fn heard(run: &mut Run, event: &Received) -> bool {
         return false;
     }
     let data = event.envelope.get("data").unwrap_or_default();
-    let approval = data.get("approval").unwrap_or_default();
-    let approval = approval.as_str().and_then(|id| id.parse::<Id>().ok());
-    let is_it = |frame: &Frame| ballot(frame).is_some_and(|(_, it)| Some(it.id) == approval);
-    let found = run.frames.iter().find(|(_, frame)| is_it(frame));
+    let found = run.frames.iter().find(|(_, frame)| is_asked(frame, event));
     // A decision that comes when all is over changes nothing.
     if let Some(id) = found.map(|(id, _)| *id) {
         decided(run, id, data);
     }
     true
+}
+
+/// Whether an event is a decision of what this frame asks. Found by the task and its iteration, not
+/// by the approval's id: a run that begins with the journal of another has approvals of its own.
+pub(in crate::run) fn is_asked(frame: &Frame, event: &Received) -> bool {
+    if ballot(frame).is_none() {
+        return false;
+    }
+    let data = event.envelope.get("data").unwrap_or_default();
+    let is = |name: &str, text: &str| data.get(name).unwrap_or_default().as_str() == Some(text);
+    let key = frame.key();
+    is("reference", &key.reference) && is("iteration", &key.iteration)
 }
 
 fn decided(run: &mut Run, id: FrameId, data: Value) {

@@ -54,7 +54,7 @@ pub(super) fn begin(run: &mut Run, id: FrameId, task: &Emit) -> Result<(), Fault
     }
     let output = output(&event, data);
     run.emitted_bytes += bytes;
-    run.outgoing.push(event);
+    run.outgoing.push((id, event));
     run.moves.push(Move::Complete {
         frame: id,
         output,

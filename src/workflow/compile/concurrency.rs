@@ -52,10 +52,7 @@ fn limit_of(place: &Place<'_>, context: &Context<'_>) -> Option<Concurrency> {
         Some(place) => match place.one_of(&["queue", "skip", "cancel"])? {
             0 => OnLimit::Queue,
             1 => OnLimit::Skip,
-            _ => {
-                super::unsupported(&place, "`onLimit: cancel`");
-                return None;
-            }
+            _ => OnLimit::Cancel,
         },
     };
     Some(Concurrency {

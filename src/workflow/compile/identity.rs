@@ -58,7 +58,8 @@ fn dsl(place: &Place<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn label(place: &Place<'_>) -> Option<String> {
+/// A namespace or a name.
+pub fn label(place: &Place<'_>) -> Option<String> {
     let text = place.string()?;
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     let valid = !text.is_empty()
@@ -74,7 +75,8 @@ fn label(place: &Place<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn version(place: &Place<'_>) -> Option<String> {
+/// A version.
+pub fn version(place: &Place<'_>) -> Option<String> {
     let text = place.string()?;
     if !is_semver(text) {
         place.fault_with("this must be a semantic version", "write it like '1.0.0'");

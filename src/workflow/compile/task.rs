@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Context, call, catch, data, events, field, unsupported};
+use super::{Context, call, catch, data, events, field, run, unsupported};
 use crate::expression::Value;
 use crate::workflow::definition::{
     Case, Flow, For, Fork, Kind, Parallel, Raise, Task, TaskList, Then,
@@ -191,10 +191,7 @@ fn of_kind(
         "wait" => field::span(&place, context).map(Kind::Wait),
         "emit" => events::emit(&place, context),
         "listen" => events::listen(&place, object, context),
-        "run" => {
-            run(&place);
-            None
-        }
+        "run" => run::run(&place, context).map(Kind::Run),
         _ => {
             unsupported(&place, &format!("`{word}`"));
             None
@@ -400,32 +397,4 @@ fn is_status(place: &Place<'_>) -> bool {
     const STATUS_MAX: i64 = 599;
     place.node().as_str().is_some_and(field::is_expression)
         || place.integer(STATUS_MIN, STATUS_MAX).is_some()
-}
-
-/// `run`: nothing of it runs in this version, and some of it never will in the server.
-fn run(place: &Place<'_>) {
-    let Some(object) = place.object() else {
-        return;
-    };
-    let never = ["shell", "container"].map(|word| (word, object.optional(word)));
-    let later = ["script", "workflow"].map(|word| (word, object.optional(word)));
-    let _ = (object.optional("await"), object.optional("return"));
-    let mut said = false;
-    for (word, place) in never {
-        if let Some(place) = place {
-            let message = format!("`run: {word}` is disabled: the server starts no processes");
-            place.fault_with(message, "put it behind an HTTP API and call that");
-            said = true;
-        }
-    }
-    for (word, place) in later {
-        if let Some(place) = place {
-            unsupported(&place, &format!("`run: {word}`"));
-            said = true;
-        }
-    }
-    if !said {
-        place.fault("`run` says nothing about what to run");
-    }
-    object.finish();
 }

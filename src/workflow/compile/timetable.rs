@@ -111,10 +111,7 @@ fn policy(place: &Place<'_>, cron: bool, after: bool) -> Option<Policy> {
             0 => Overlap::Allow,
             1 => Overlap::Skip,
             2 => Overlap::Queue,
-            _ => {
-                super::unsupported(&place, "`overlap: cancel`");
-                return None;
-            }
+            _ => Overlap::Cancel,
         };
     }
     Some(policy)

@@ -23,6 +23,8 @@ pub enum OnLimit {
     Queue,
     /// It is cancelled before it begins.
     Skip,
+    /// It takes the place of the oldest, which is cancelled.
+    Cancel,
 }
 
 /// Which of the runs that wait come first: the highest number, then the oldest.

@@ -61,4 +61,6 @@ pub enum Overlap {
     Skip,
     /// It waits until that run has ended.
     Queue,
+    /// It starts its run, and that one is cancelled.
+    Cancel,
 }

@@ -116,7 +116,7 @@ authentication: { bearer: { token: abc123 } }
 headers: { Authorization: x, Host: y, X-A: [1] }
 timeout: 5s
 retry: { limit: { attempt: { count: -1 } }, backoff: { cubic: {} }, statuses: [200, 5yy] }
-rateLimit: { requests: 10, per: PT1S }
+rateLimit: 10/week
 concurrency: 0
 egress: { allow: [10.0.0.0/99], deny: [] }
 idempotencyKey: a b
@@ -143,7 +143,7 @@ idempotencyKey: a b
     6:56 /retry/backoff/cubic: unknown key `cubic`
     6:80 /retry/statuses/0: this must be a whole number from 300 to 599
     6:85 /retry/statuses/1: this is no status
-    7:12 /rateLimit: `rateLimit` is not supported by this version yet
+    7:12 /rateLimit: this is no rate
     8:14 /concurrency: this must be a whole number from 1 to 1000
     9:19 /egress/allow/0: `10.0.0.0/99` is no network
     9:33 /egress/deny: unknown key `deny`
@@ -218,7 +218,8 @@ fn what_comes_later_is_refused_by_name() {
             "needs a `refreshToken`",
         ),
         ("timeout: PT0S", "longer than zero"),
-        ("circuitBreaker: {}", "unknown key `circuitBreaker`"),
+        ("circuit: {}", "unknown key `circuit`"),
+        ("circuitBreaker: { pause: PT0S }", "longer than zero"),
     ] {
         let text = format!("destination: d\nbaseUrl: https://x.example\n{wrong}");
         let said = faults(&text);

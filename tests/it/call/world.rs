@@ -135,6 +135,7 @@ pub fn declared(documents: &[String]) -> Vec<Declared> {
         .zip(1..)
         .map(|(text, number)| Declared {
             number,
+            version: 1,
             document: Arc::new(parse(text).unwrap()),
         })
         .collect()

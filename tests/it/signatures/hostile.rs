@@ -43,7 +43,7 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(crate::fuzz::cases(150))]
 
     #[test]
     fn nothing_panics_and_nothing_passes(

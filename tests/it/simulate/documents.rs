@@ -103,6 +103,14 @@ fn full() -> Value {
                 "event": {"type": "a", "source": "/b", "id": "c", "subject": "d", "data": 1},
                 "expect": {"ignored": "why", "elapsed": "PT0S"},
             },
+            {
+                "name": "events",
+                "events": [
+                    {"after": "PT1S", "type": "a", "source": "/b", "id": "c", "d": "e", "data": 1},
+                    {"type": "a"},
+                ],
+                "expect": {"emits": [{"type": "x", "data": {"a": 1}}]},
+            },
             {"name": "ignored", "event": [{"type": "a"}], "expect": {"ignored": true}},
         ],
     })
@@ -114,7 +122,7 @@ fn the_schema_for_editors_says_what_the_reader_says() {
     let good = full();
     assert!(schema.is_valid(&good), "{:?}", schema.validate(&good).err());
     assert!(simulate::parse(&good.to_string()).is_ok());
-    let wrong: [(&str, Value); 17] = [
+    let wrong: [(&str, Value); 20] = [
         ("/workflow", json!(1)),
         ("/definitions", json!([])),
         ("/chance", json!(2)),
@@ -131,7 +139,10 @@ fn the_schema_for_editors_says_what_the_reader_says() {
         ("/cases/0/expect/elapsed/min", json!(1)),
         ("/cases/1/event/type", json!(1)),
         ("/cases/1/expect/ignored", json!([])),
-        ("/cases/2/event", json!([])),
+        ("/cases/2/events/0/after", json!("1 second")),
+        ("/cases/2/events/1/type", json!(1)),
+        ("/cases/2/expect/emits", json!({})),
+        ("/cases/3/event", json!([])),
     ];
     for (pointer, value) in wrong {
         let mut document = good.clone();
