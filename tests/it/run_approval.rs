@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use crate::transcript::{live, live_with_events, live_with_records_and_events, ok, status};
+use crate::transcript::{heard, live, live_with_events, ok, status};
 
 /// A decision; `?` stands for the approval that is open.
 fn decided(decision: &str, by: &str) -> String {
@@ -119,7 +119,8 @@ fn each_approver_is_told_with_a_link_of_their_own() {
     let yes = decided("approved", "bob");
     let events = [(500, DECIDED, yes.as_str())];
     let replies = [("/chat", ok("{}")), ("/chat", ok("{}").after_ms(1_000))];
-    let transcript = live_with_records_and_events(&asks(with), input, &replies, &events);
+    let life = heard(&asks(with), input, &replies, &events);
+    let transcript = format!("{}\n--\n{}", life.transcript(), life.records());
     assert_snapshot!(transcript, @r#"
     0       pending: Deploy?
     0       POST /chat {"to":"ada","text":"Deploy? now http://links.test/approvals/token-0"}

@@ -465,18 +465,7 @@ pub fn live_with_events(
     heard(body, input, replies, events).transcript().to_owned()
 }
 
-/// The same with the records behind the transcript.
-pub fn live_with_records_and_events(
-    body: &str,
-    input: &str,
-    replies: &[(&str, Reply)],
-    events: &[Told<'_>],
-) -> String {
-    let life = heard(body, input, replies, events);
-    format!("{}\n--\n{}", life.transcript(), life.records())
-}
-
-fn heard(body: &str, input: &str, replies: &[(&str, Reply)], events: &[Told<'_>]) -> Life {
+pub fn heard(body: &str, input: &str, replies: &[(&str, Reply)], events: &[Told<'_>]) -> Life {
     let mut life = Life::new(body, replies);
     for (number, (after_ms, kind, data)) in events.iter().enumerate() {
         let addressed = kind.starts_with('@');
