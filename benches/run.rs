@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hookwright::expression::Value;
 use hookwright::id::Id;
-use hookwright::run::{Attempt, Change, Effect, Entry, Outcome, Pending, Run, Surroundings};
+use hookwright::run::{Attempt, Change, Effect, Entry, Links, Outcome, Pending, Run, Surroundings};
 use hookwright::workflow::{self, Definition};
 use jiff::Timestamp;
 
@@ -62,6 +62,7 @@ fn surroundings() -> Arc<Surroundings> {
         environment: Arc::from("bench"),
         secrets: Arc::new(|_| None),
         tasks_max: u32::MAX,
+        links: Arc::new(Links::hidden()),
     })
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use hookwright::expression::Value;
 use hookwright::id::Id;
-use hookwright::run::{Attempt, Change, Entry, Outcome, Pending, Run, Surroundings};
+use hookwright::run::{Attempt, Change, Entry, Links, Outcome, Pending, Run, Surroundings};
 use hookwright::workflow;
 use jiff::Timestamp;
 
@@ -101,6 +101,7 @@ fn live(case: &Case) -> Vec<Duration> {
         environment: Arc::from("bench"),
         secrets: Arc::new(|_| None),
         tasks_max: u32::MAX,
+        links: Arc::new(Links::hidden()),
     });
     let mut run = Run::new(definition, surroundings);
     let mut change = Change::Started {

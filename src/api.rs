@@ -5,6 +5,7 @@
 //! from the same list ([`routes`]). Probes and metrics are `server`'s, deliveries `webhook`'s.
 
 pub mod access;
+pub mod approvals;
 pub mod bodies;
 mod bundles;
 mod changes;
@@ -41,6 +42,7 @@ use std::sync::Arc;
 use axum::Router;
 use serde::Deserialize;
 
+use crate::approval;
 use crate::run;
 use crate::secret::{Keyring, Redactor};
 use crate::store::{self, Store};
@@ -101,6 +103,8 @@ pub struct Parts {
     pub fetch: documents::Fetch,
     /// Makes this node see a change at once; the others notice the raised revision.
     pub reload: Reload,
+    /// Takes decisions on approvals.
+    pub decisions: approval::Shared,
     /// Deliveries that were refused.
     pub rejected: Arc<Rejected>,
     /// How many calls to the destination of a number this node has made in the last half minute.
@@ -170,6 +174,7 @@ pub fn routes() -> routes::Routes {
     let routes = replays::routes(routes);
     let routes = tasks::routes(routes);
     let routes = schedules::routes(routes);
+    let routes = approvals::routes(routes);
     let routes = events::routes(routes);
     let routes = sources::routes(routes);
     let routes = samples::routes(routes);

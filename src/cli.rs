@@ -1,6 +1,7 @@
 //! The commands of the `hookwright` program.
 
 pub mod apply;
+pub mod approvals;
 pub mod check;
 pub mod client;
 pub mod demo;
@@ -55,6 +56,8 @@ enum Command {
     Test(test::Test),
     /// Run a workflow once in memory, against the real destinations, and show its timeline.
     Run(run::Run),
+    /// List what people are asked; approve or reject it.
+    Approvals(approvals::Approvals),
     /// Make, list and revoke API keys.
     Keys(keys::Keys),
     /// Bring the database to this version's schema, then end.
@@ -150,6 +153,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(check) => check.run().await,
         Command::Test(test) => test.run().await,
         Command::Run(run) => run.run().await,
+        Command::Approvals(approvals) => approvals.run().await,
         Command::Keys(keys) => keys.run().await,
         Command::Migrate(common) => serve::migrate(&common).await,
         Command::Healthcheck(remote) => remote.healthcheck().await,

@@ -40,6 +40,10 @@ pub fn is_lifecycle(kind: &str) -> bool {
     kind.starts_with(LIFECYCLE)
 }
 
+/// The type of the events that are decisions on approvals. They count only where they are addressed
+/// to the run that asks, which nobody can do but this server.
+pub const DECIDED: &str = "io.hookwright.approval.decided.v1";
+
 /// The extension attribute of a lifecycle event that names the workflows (`namespace/name`, by
 /// spaces) whose lifecycle has led to the run it tells of.
 pub const CAUSES: &str = "hookwrightcauses";

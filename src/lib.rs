@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod server;
 pub mod api;
+pub mod approval;
 pub mod webhook;
 pub mod worker;
 pub mod simulate;

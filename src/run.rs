@@ -3,6 +3,7 @@
 //! The run decides, the worker acts, the journal remembers. Only outcomes and times are journaled;
 //! everything else is evaluated again on replay, so living and replaying are the same code.
 
+pub mod approval;
 pub mod entry;
 mod checkpoint;
 mod credentials;
@@ -13,6 +14,7 @@ mod task;
 mod flow;
 mod scope;
 mod secrets;
+mod surroundings;
 mod record;
 mod frame;
 mod fault;
@@ -23,7 +25,6 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
-use serde::Deserialize;
 
 use crate::event::Event;
 use crate::expression::Value;
@@ -35,6 +36,7 @@ use self::flow::Move;
 use self::frame::{Frame, FrameId, List, ROOT, State, TIMEOUT};
 use self::record::Records;
 
+pub use approval::Links;
 pub use checkpoint::Unfit;
 pub use credentials::{Credentials, Grant, TokenRequest};
 pub use effect::{Action, Child, Effect, Errand, Listening, Request, Wait};
@@ -42,41 +44,7 @@ pub use entry::{Attempt, Change, Entry, Key, Outcome, Received};
 pub use prefix::{Unusable, before, begins_with};
 pub use record::Record;
 pub use secrets::named_secrets;
-
-/// Gives the value of a secret by its name; `None` where it is unknown.
-pub type Resolve = dyn Fn(&str) -> Option<Value> + Send + Sync;
-
-/// What surrounds a run and is the same for all its entries.
-pub struct Surroundings {
-    /// The run's id: `$workflow.id`.
-    pub id: Id,
-    /// Name of the environment: `$runtime.metadata.environment`.
-    pub environment: Arc<str>,
-    /// Resolves `$secrets.<name>`; `None` where unknown. Asked only for names in `use.secrets`.
-    pub secrets: Arc<Resolve>,
-    /// [`Config::tasks_max`].
-    pub tasks_max: u32,
-}
-
-/// What may be set about runs; the section `[run]`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
-    /// Most task executions of one run, so that a loop by `then` ends. One more faults the run
-    /// with a runtime error that no `catch` sees.
-    pub tasks_max: u32,
-}
-
-impl std::fmt::Debug for Surroundings {
-    /// Without the secrets.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Surroundings")
-            .field("id", &self.id)
-            .field("environment", &self.environment)
-            .field("tasks_max", &self.tasks_max)
-            .finish_non_exhaustive()
-    }
-}
+pub use surroundings::{Config, Resolve, Surroundings};
 
 /// What a run waits for, or how it ended.
 #[derive(Clone, Debug)]
@@ -134,6 +102,10 @@ pub struct Run {
     executions: u32,
     /// How many tasks are listening.
     listens: usize,
+    /// How many approvals are open.
+    ballots: usize,
+    /// Approvals that have changed, not yet taken.
+    approvals: BTreeMap<Id, approval::Approval>,
     /// Addressed events that no task has listened for yet, oldest first.
     kept: VecDeque<Received>,
     /// Events to publish, not yet taken, each with the task execution it comes from.
@@ -182,6 +154,8 @@ impl Run {
             moves: Vec::new(),
             executions: 0,
             listens: 0,
+            ballots: 0,
+            approvals: BTreeMap::new(),
             kept: VecDeque::new(),
             outgoing: Vec::new(),
             emitted_bytes: 0,
@@ -293,6 +267,10 @@ impl Run {
             }
             match &frame.state {
                 State::Call(call) => effects.push(task::call::effect(frame, call)),
+                State::Approval(ballot) => waits.push(Wait {
+                    key: frame.key(),
+                    until: ballot.until,
+                }),
                 State::Wait(until) => waits.push(Wait {
                     key: frame.key(),
                     until: *until,
@@ -357,6 +335,7 @@ impl Run {
             Some(Door::Retry(id)) => task::r#try::retry(self, id),
             Some(Door::Leaf(id)) => match self.frames.get(&id).map(|frame| &frame.state) {
                 Some(State::Wait(_)) => task::wait::over(self, id),
+                Some(State::Approval(_)) => task::approval::expired(self, id),
                 _ => self.misfit(&key.reference, "a time that nothing waits for"),
             },
         }
@@ -427,6 +406,10 @@ impl Run {
                 }
             }
             State::Listen(_) => self.listens -= 1,
+            State::Approval(_) => {
+                self.open.remove(&frame.key());
+                task::approval::closed(self, &frame);
+            }
             State::Passing | State::Do(_) | State::For(_) | State::Fork(_) | State::Function(_) => {
             }
         }

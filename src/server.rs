@@ -23,14 +23,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::call::{Destinations, Sharing};
 use crate::expression;
-use crate::run::named_secrets;
+use crate::run::{Links, named_secrets};
 use crate::secret::{Keyring, Secrets};
 use crate::store::Store;
 use crate::store::managed::Managed;
 use crate::telemetry::Registry;
 use crate::webhook::{self, Counters, Documents, Rejected, Sources};
 use crate::worker::{self, Definitions, Roles, Screens, Worker};
-use crate::{api, telemetry};
+use crate::{api, approval, telemetry};
 
 pub use metrics::Metrics;
 pub use settings::{Http, Settings};
@@ -82,6 +82,8 @@ pub struct World {
     pub worker: Worker,
     /// What senders publish.
     pub documents: Arc<Documents>,
+    /// Takes decisions on approvals.
+    pub decisions: approval::Shared,
     /// Deliveries that were refused.
     pub rejected: Arc<Rejected>,
     /// What the door has received.
@@ -247,6 +249,7 @@ impl World {
             screens: Arc::clone(&screens),
             redactor: redactor(&secrets),
             tasks_max: settings.run.tasks_max,
+            links: links(settings, &keyring),
             metrics,
             node: node_name(),
         };
@@ -261,9 +264,13 @@ impl World {
             documents: Arc::clone(&documents),
             appender: worker.appender.clone(),
         };
+        let counted = approval::Metrics::new(prometheus)?;
+        let appender = worker.appender.clone();
+        let decisions = approval::Decisions::new(store.clone(), appender, counted);
         let queue = webhook::rejected::Queue::new(prometheus, settings.webhook.kept())?;
         Ok(Self {
             documents,
+            decisions: Arc::new(decisions),
             rejected: Rejected::start(kept, queue),
             store,
             definitions,
@@ -278,6 +285,15 @@ impl World {
             work: work.clone(),
         })
     }
+}
+
+/// Links of approvals lead to this node where nothing else is said.
+fn links(settings: &Settings, keyring: &Keyring) -> Arc<Links> {
+    let url = match settings.approval.public_url.as_str() {
+        "" => format!("http://{}", settings.http.listen),
+        url => url.to_owned(),
+    };
+    Arc::new(approval::links(&url, keyring, &settings.environment))
 }
 
 fn redactor(secrets: &Arc<Secrets>) -> Arc<worker::Redaction> {
@@ -349,6 +365,7 @@ fn routes(
         config: settings.webhook.clone(),
     };
     let mut routes = api::router(reload::api_parts(world, settings))
+        .merge(approval::router(Arc::clone(&world.decisions)))
         .merge(probes::router(Arc::clone(probes), registry.clone()));
     if roles.receive {
         routes = routes.merge(webhook::router(door));

@@ -8,6 +8,7 @@
 mod answers;
 mod arrivals;
 mod children;
+mod decisions;
 mod document;
 mod drive;
 mod expected;

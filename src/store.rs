@@ -28,6 +28,7 @@ pub mod partitions;
 pub mod plans;
 
 pub mod api_keys;
+pub mod approvals;
 pub mod batches;
 pub mod changes;
 pub mod checkpoints;

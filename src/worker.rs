@@ -4,6 +4,7 @@
 //! First start, restart and second node are one code path: whatever is in the tables is taken up.
 
 pub mod append;
+pub mod asked;
 pub mod batch;
 pub mod changes;
 pub mod checkpoint;
@@ -45,7 +46,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::call::Destinations;
-use crate::run::Resolve;
+use crate::run::{Links, Resolve};
 use crate::secret::Redactor;
 use crate::store::{Link, Store};
 
@@ -131,6 +132,8 @@ pub struct Parts {
     pub redactor: Arc<Redaction>,
     /// Executions of tasks in one run; one more faults it.
     pub tasks_max: u32,
+    /// Makes the links of approvals.
+    pub links: Arc<Links>,
     /// What to count.
     pub metrics: Arc<Metrics>,
     /// Name of this node in the sessions table.
@@ -163,6 +166,7 @@ pub struct Shared {
     /// Told when events were gathered.
     gathered: Notify,
     tasks_max: u32,
+    links: Arc<Links>,
     /// Runs that may wait in memory for one destination: a quarter of all places.
     waiting_max: usize,
 }
@@ -266,6 +270,7 @@ impl Worker {
             lifecycle_events: config.lifecycle_events,
             gathered: Notify::new(),
             tasks_max: parts.tasks_max,
+            links: parts.links,
             waiting_max: config.runs_in_flight_max.div_ceil(4),
         });
         let slots = config.runs_in_flight_max;

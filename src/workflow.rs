@@ -10,6 +10,7 @@ pub mod document;
 pub mod openapi;
 mod tasks;
 
+pub use compile::validator;
 pub use definition::Definition;
 pub use document::Fault;
 pub use openapi::Documents;

@@ -109,6 +109,8 @@ permissions! {
     StartRuns("runs:start") = Operator;
     /// Suspend, resume, cancel and replay runs.
     ControlRuns("runs:control") = Operator;
+    /// Approve and reject what people are asked.
+    DecideApprovals("approvals:decide") = Operator;
     /// Publish events and replay them.
     PublishEvents("events:publish") = Operator;
     /// Change sources.

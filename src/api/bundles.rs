@@ -1,5 +1,7 @@
 //! Definitions as a set: `POST /definitions` takes the files of a directory, all or nothing.
 
+use std::sync::Arc;
+
 use axum::extract;
 use axum::response::Response;
 use http::{StatusCode, Uri};
@@ -8,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::access::{Allowed, ChangeDestinations};
 use super::bodies::{self, Json};
 use super::definitions::plan::{self, ApplyError, Mode, Plan};
-use super::definitions::{self, File, FileFault, ReadError};
+use super::definitions::{self, File, FileFault, ReadError, secrets};
 use super::documents;
 use super::pages::Query;
 use super::routes::{About, Request, Routes};
@@ -78,6 +80,15 @@ async fn apply(
         ReadError::Faults(faults) => invalid(faults),
         other => Error::BadRequest(other.to_string()),
     })?;
+    let (environment, known) = (Arc::clone(&state.environment), Arc::clone(&state.secrets));
+    let looked = move || {
+        let missing = secrets::missing_of(&set, &environment, &*known);
+        (set, missing)
+    };
+    let (set, missing) = state.work(looked).await?;
+    if !missing.is_empty() {
+        return Err(invalid(missing));
+    }
     let plan = plan::apply(&state.store, set, mode)
         .await
         .map_err(|error| match error {

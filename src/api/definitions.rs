@@ -5,6 +5,7 @@
 //! set changes, and the change itself, is in [`plan`].
 
 pub mod plan;
+pub mod secrets;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -27,12 +27,16 @@ pub enum Error {
         /// The least role that may.
         needs: Role,
     },
+    /// It may not be done, by whoever asks (403).
+    Refused(String),
     /// There is no such thing (404).
     NotFound(String),
     /// The path is right, the method is not (405).
     MethodNotAllowed,
     /// It conflicts with what is stored (409).
     Conflict(String),
+    /// It could have been done, and cannot any more (410).
+    Gone(String),
     /// The body is too large (413).
     TooLarge(String),
     /// The body's media type or encoding is not taken here (415).
@@ -79,10 +83,11 @@ impl Error {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-            Self::Forbidden { .. } => StatusCode::FORBIDDEN,
+            Self::Forbidden { .. } | Self::Refused(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Gone(_) => StatusCode::GONE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
@@ -98,6 +103,8 @@ impl Error {
             | Self::Unauthenticated(detail)
             | Self::NotFound(detail)
             | Self::Conflict(detail)
+            | Self::Gone(detail)
+            | Self::Refused(detail)
             | Self::TooLarge(detail)
             | Self::Unsupported(detail)
             | Self::Invalid { detail, .. }

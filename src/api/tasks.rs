@@ -18,7 +18,7 @@ use super::routes::{About, Routes};
 use super::{Error, State, runs};
 use crate::id::Id;
 use crate::problem::Problem;
-use crate::run::{Attempt, Record, Run, Surroundings, entry};
+use crate::run::{Attempt, Links, Record, Run, Surroundings, entry};
 use crate::store::runs::{Status, StoredRun};
 use crate::worker::origin;
 use crate::workflow::Definition;
@@ -188,6 +188,7 @@ pub(super) fn surroundings(state: &State, id: Id) -> Arc<Surroundings> {
         id,
         environment: Arc::clone(&state.environment),
         secrets: Arc::clone(&state.secrets),
+        links: Arc::new(Links::hidden()),
     })
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::access::{Allowed, ChangeWorkflows, ReadDefinitions};
 use super::bodies::{self, Text};
+use super::definitions::secrets;
 use super::documents;
 use super::pages::{self, Query};
 use super::routes::{About, Request, Routes};
@@ -133,6 +134,15 @@ async fn deploy(
         detail: "the workflow is not valid; nothing was changed".to_owned(),
         errors,
     })?;
+    let (environment, secrets) = (Arc::clone(&state.environment), Arc::clone(&state.secrets));
+    let text = new.text.clone();
+    let missing = move || secrets::missing(&text, &environment, &*secrets);
+    let errors = state.work(missing).await?;
+    if !errors.is_empty() {
+        let detail =
+            "the workflow names secrets that are not there; nothing was changed".to_owned();
+        return Err(Error::Invalid { detail, errors });
+    }
     let done = state.store.deploy(new).await?;
     if !matches!(done, Deployed::Unchanged(_)) {
         state.changed().await;

@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 
 use self::values::Values;
 use super::Run;
+use super::approval::Ask;
 use super::frame::{Branches, Frame, FrameId, Phase, State, Trial};
 use crate::expression::Value;
 use crate::id::Id;
@@ -115,6 +116,12 @@ enum StoredState {
         at: Standing,
     },
     Listen(ear::StoredEar),
+    Approval {
+        id: Id,
+        ask: Ask,
+        until: Timestamp,
+        decisions: Vec<Place>,
+    },
 }
 
 impl Run {
@@ -197,6 +204,12 @@ fn state<'a>(frame: &'a Frame, values: &mut Values<'a>) -> Option<StoredState> {
         State::Fork(branches) => fork(branches, values),
         State::Try(trial) => attempt(trial, values)?,
         State::Listen(open) => StoredState::Listen(ear::stored(open, values)),
+        State::Approval(ballot) => StoredState::Approval {
+            id: ballot.id,
+            ask: (*ballot.ask).clone(),
+            until: ballot.until,
+            decisions: ballot.decisions.iter().map(|it| values.place(it)).collect(),
+        },
     })
 }
 

@@ -3,7 +3,7 @@
 use super::entry::Received;
 use super::frame::FrameId;
 use super::{Key, Listening, Run, task};
-use crate::event::Event;
+use crate::event::{DECIDED, Event};
 use crate::trigger;
 
 /// Addressed events that are kept for a task that will listen for them; beyond it the oldest go.
@@ -44,6 +44,7 @@ impl Run {
         };
         let raw = match self.hears(&received) {
             Some(raw) => raw,
+            None if event.kind == DECIDED => false,
             None if addressed => true,
             None => return None,
         };
@@ -56,7 +57,11 @@ impl Run {
     /// The tasks that would take the event now.
     pub(super) fn hearers(&self, event: &Received) -> impl Iterator<Item = Key> {
         let frames = self.frames.values();
-        frames.filter_map(|frame| task::listen::hears(self, frame, event).map(|_| frame.key()))
+        frames.filter_map(|frame| {
+            let hears = task::listen::hears(self, frame, event).is_some()
+                || task::approval::is_asked(frame, event);
+            hears.then(|| frame.key())
+        })
     }
 
     /// The events that the run has emitted since they were last taken.
@@ -74,6 +79,9 @@ impl Run {
     /// Offers an event to all that listen. One that is addressed to the run and that nobody takes
     /// is kept for a task that will.
     pub(super) fn received(&mut self, event: Received) {
+        if task::approval::heard(self, &event) {
+            return;
+        }
         let ids: Vec<FrameId> = self.frames.keys().copied().collect();
         let mut taken = false;
         for id in ids {

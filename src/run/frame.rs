@@ -12,6 +12,7 @@ use crate::expression::Value;
 use crate::id::Id;
 use crate::workflow::definition::{For, Kind, Task, TaskList, Then, Try};
 
+use super::task::approval::{self, Ballot};
 use super::task::listen::Ear;
 use super::{Child, Key, Request};
 
@@ -193,6 +194,8 @@ pub(super) enum State {
     Try(Box<Trial>),
     /// Events are waited for.
     Listen(Box<Ear>),
+    /// People are asked.
+    Approval(Box<Ballot>),
 }
 
 /// A call that is open.
@@ -357,6 +360,7 @@ impl Frame {
                 Phase::Delay(_) => None,
             },
             State::Listen(ear) => Some(ear.each.as_ref()?.1.nest.clone()),
+            State::Approval(ballot) => Some(approval::nest(self, ballot, slot)),
             State::Passing | State::Call(_) | State::Wait(_) | State::Child(_) => None,
         }
     }
@@ -375,6 +379,7 @@ impl Frame {
                 (Phase::Catch(list), Some(recovery)) => (list, recovery),
                 _ => return None,
             },
+            (State::Approval(_), Kind::Approval(task)) => return task.notify.clone(),
             (State::Listen(ear), Kind::Listen(task)) => {
                 (&ear.each.as_ref()?.1, &task.foreach.as_ref()?.body)
             }

@@ -89,6 +89,10 @@ impl Run {
         }
         let mut waits = Vec::new();
         while let Some(frame) = next {
+            if let State::Approval(ballot) = &frame.state {
+                let (key, until) = (frame.key(), ballot.until);
+                waits.push(Wait { key, until });
+            }
             if let State::Try(trial) = &frame.state {
                 waits.extend(task::r#try::wait(frame, trial));
             }

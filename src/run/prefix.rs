@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::approval::{Approval, Standing};
 use super::frame::FrameId;
 use super::{Change, End, Entry, Errand, Key, Record, Run, Surroundings, record};
 use crate::id::Id;
@@ -165,6 +166,9 @@ impl Run {
         let begun = begun.map_or(FrameId::MAX, |record| record.execution);
         run.outgoing.retain(|(execution, _)| *execution >= begun);
         run.errands.clear();
+        // What was decided in the other run is on record there.
+        let is_open = |_: &Id, it: &mut Approval| it.standing == Standing::Pending;
+        run.approvals.retain(is_open);
         run.records = None;
         journal.for_each(|entry| run.apply(entry));
         run

@@ -137,7 +137,7 @@ impl Run {
             return;
         };
         let status = match &frame.state {
-            State::Wait(_) => WAITING,
+            State::Wait(_) | State::Approval(_) => WAITING,
             State::Child(open) if open.run.is_some() => WAITING,
             State::Listen(ear) if ear.each.is_none() => WAITING,
             State::Call(call) if call.not_before.is_some() => WAITING,

@@ -3,6 +3,7 @@
 //! A task begins with its transformed input and ends by a move (`Complete` or `Fault`); a composite
 //! task also hears how the tasks inside it ended.
 
+pub(super) mod approval;
 pub(super) mod call;
 pub(super) mod function;
 pub(super) mod listen;
@@ -37,6 +38,7 @@ pub(super) fn begin(run: &mut Run, id: FrameId) -> Result<(), Fault> {
     };
     let task = Arc::clone(&frame.task);
     match &task.kind {
+        Kind::Approval(task) => approval::begin(run, id, task),
         Kind::Call(_) | Kind::OpenApi(_) => call::begin(run, id),
         Kind::Do(tasks) => {
             r#do::begin(run, id, tasks);
@@ -66,6 +68,10 @@ pub(super) fn child_completed(run: &mut Run, id: FrameId, child: Completed) {
     };
     if matches!(frame.state, State::Fork(_)) {
         fork::completed(run, id, child);
+        return;
+    }
+    // An approver has been told: what remains is to wait.
+    if matches!(frame.state, State::Approval(_)) {
         return;
     }
     if matches!(frame.state, State::Function(_)) {
@@ -112,6 +118,10 @@ pub(super) fn child_faulted(run: &mut Run, child: Frame, fault: Fault) {
     };
     match &frame.state {
         State::Fork(_) => fork::faulted(run, id, child, fault),
+        State::Approval(_) => {
+            run.cancel_inside(id);
+            run.moves.push(Move::Fault { frame: id, fault });
+        }
         State::Try(trial) if trial.is_trying() => r#try::caught(run, id, fault),
         _ => run.moves.push(Move::Fault { frame: id, fault }),
     }

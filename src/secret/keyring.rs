@@ -11,7 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use aws_lc_rs::{digest, rand};
+use aws_lc_rs::{digest, hmac, rand};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
@@ -56,6 +56,8 @@ pub struct Keyring {
 struct Kek {
     id: String,
     key: LessSafeKey,
+    /// What other keys are derived from; nothing that was sealed can be opened with it.
+    seed: Zeroizing<Vec<u8>>,
 }
 
 impl Keyring {
@@ -95,6 +97,17 @@ impl Keyring {
     /// Identifiers of the keys, oldest first.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.keks.iter().map(|kek| kek.id.as_str())
+    }
+
+    /// A key for this purpose alone that follows from the newest key: the same on every node that
+    /// has the same keys.
+    #[must_use]
+    pub fn derived(&self, purpose: &str) -> hmac::Key {
+        // `keks` is never empty.
+        let seed = self.keks.last().map_or(&[][..], |kek| kek.seed.as_ref());
+        let key = hmac::Key::new(hmac::HMAC_SHA256, seed);
+        let derived = hmac::sign(&key, purpose.as_bytes());
+        hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref())
     }
 
     /// Seals a value under a fresh data key, wrapped by the newest key.
@@ -239,8 +252,11 @@ fn read(path: &Path) -> Result<Vec<Kek>, Error> {
 fn kek(line: &str) -> Option<Kek> {
     let bytes = Zeroizing::new(STANDARD.decode(line).ok()?);
     let id = hex::encode(&digest::digest(&digest::SHA256, &bytes).as_ref()[..4]);
+    let whole = hmac::Key::new(hmac::HMAC_SHA256, &bytes);
+    let seed = hmac::sign(&whole, b"seed");
     Some(Kek {
         id,
+        seed: Zeroizing::new(seed.as_ref().to_vec()),
         key: cipher(&bytes)?,
     })
 }

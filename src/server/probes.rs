@@ -23,6 +23,9 @@ use crate::telemetry::Registry;
 /// Pause between two looks at the database.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
 
+/// Open approvals are counted at every so many looks.
+const COUNT_EVERY: u32 = 10;
+
 /// An answer older than this no longer counts, in milliseconds.
 const FRESH_MS: u64 = 3_000;
 
@@ -84,8 +87,13 @@ pub fn watch(
     stop: CancellationToken,
 ) {
     tokio::spawn(async move {
+        let mut looks = 0_u32;
         while !stop.is_cancelled() {
             metrics.look_at(&world.store);
+            if looks.is_multiple_of(COUNT_EVERY) {
+                world.decisions.count().await;
+            }
+            looks = looks.wrapping_add(1);
             let good = world.worker.session.is_live() && world.store.ping().await.is_ok();
             if good {
                 probes

@@ -266,6 +266,7 @@ pub fn api_parts(world: &Arc<World>, settings: &Settings) -> api::Parts {
             let world = Arc::clone(&reload);
             Box::pin(async move { all(&world).await })
         }),
+        decisions: Arc::clone(&world.decisions),
         rejected: Arc::clone(&world.rejected),
         recent_calls: Arc::new(move |number| destinations.recent_calls(number)),
         door: Arc::new(move || serde_json::to_value(counters.tally()).unwrap_or_default()),

@@ -16,6 +16,8 @@ pub struct Settings {
     pub drain: Drain,
     /// The receiving door.
     pub webhook: crate::webhook::Config,
+    /// Approvals.
+    pub approval: crate::approval::Config,
     /// The management API.
     pub api: crate::api::Config,
     /// The loops.

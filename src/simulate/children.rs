@@ -62,6 +62,7 @@ impl Scripted<'_> {
         let mut calls = hands.calls;
         calls.extend(hands.apart.into_iter().flat_map(|apart| apart.calls));
         (self.rules, self.granted) = (hands.rules, hands.granted);
+        self.decisions = hands.decisions;
         self.unanswered = self.unanswered.take().or(hands.unanswered);
         for (at, event) in &played.emitted {
             self.comes(*at, Some(child.run_id), event.clone());

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::answers::{self, Rule};
 use super::arrivals::{Arrival, Coming, arrival, coming};
+use super::decisions::{self, Decision};
 use super::expected::Expected;
 use crate::expression::Value;
 use crate::problem;
@@ -56,6 +57,8 @@ pub struct Case {
     pub(super) events: Vec<Coming>,
     /// The case's own, then those of the document.
     pub(super) answers: Vec<Rule>,
+    /// What people say where they are asked.
+    pub(super) decisions: Vec<Decision>,
     pub(super) expect: Expect,
 }
 
@@ -206,6 +209,8 @@ fn case(place: &Place<'_>, shared: &Shared<'_>) -> Option<Case> {
         let place = Place::root(place.node(), &faults);
         answers.extend(answers::read(&place, false));
     }
+    let decisions = object.optional("decisions");
+    let decisions = decisions.map_or_else(Vec::new, |at| decisions::read(&at));
     let expect = object.required("expect").and_then(|at| expect(&at));
     object.finish();
     let begins_at = at.or(shared.at).or_else(|| BEGINS_AT.parse().ok());
@@ -222,6 +227,7 @@ fn case(place: &Place<'_>, shared: &Shared<'_>) -> Option<Case> {
         start: start?,
         events: events?,
         answers,
+        decisions,
         expect: expect?,
     })
 }

@@ -11,8 +11,9 @@ use crate::event::Event;
 use crate::expression::Value;
 use crate::id::Id;
 use crate::problem::Problem;
+use crate::run::approval::Approval;
 use crate::run::{
-    Change, Child, Effect, End, Entry, Errand, Key, Pending, Record, Run, Surroundings,
+    Change, Child, Effect, End, Entry, Errand, Key, Links, Pending, Record, Run, Surroundings,
 };
 use crate::secret::Secrets;
 
@@ -55,6 +56,9 @@ pub(super) trait Hands {
 
     /// Whether the effect of this key is being performed.
     fn performs(&self, key: &Key) -> bool;
+
+    /// These approvals are open.
+    fn asks(&mut self, _: Vec<Approval>) {}
 
     /// Begins to perform an effect.
     fn start(&mut self, effect: &Effect);
@@ -118,6 +122,7 @@ pub(super) async fn drive(mut run: Run, input: Change, hands: &mut impl Hands) -
         if hands.is_idle() && until.is_none() {
             break;
         }
+        hands.asks(run.open_approvals());
         match hands.next(until).await {
             Ok(Some(Happening::Change(change))) => run.apply(entry(hands.now(), change)),
             Ok(Some(Happening::Event(event))) => {
@@ -153,6 +158,13 @@ fn tell(run: &mut Run, hands: &mut impl Hands, emitted: &mut Vec<(Timestamp, Eve
     }
 }
 
+/// Links of approvals that are the same in every play.
+fn links() -> Links {
+    Links::new("http://localhost", |_, approver| {
+        format!("approver-{approver}")
+    })
+}
+
 /// What surrounds a run that is played.
 pub(super) fn surroundings(
     id: Id,
@@ -165,6 +177,7 @@ pub(super) fn surroundings(
         environment: Arc::from(environment),
         secrets: crate::run::named_secrets(secrets),
         tasks_max,
+        links: Arc::new(links()),
     })
 }
 

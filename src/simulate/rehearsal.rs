@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::answers::{Asked, Rule};
 use super::arrivals::event;
 use super::children::Apart;
+use super::decisions::Script;
 use super::document::{Case, Start};
 use super::drive::{self, Hands, Happening};
 use super::stage::Stage;
@@ -18,6 +19,7 @@ use crate::call::{self, Destinations};
 use crate::event::Event;
 use crate::expression::Value;
 use crate::id::Id;
+use crate::run::approval::Approval;
 use crate::run::{Action, Change, Child, Effect, Key, Outcome, Run, Surroundings};
 use crate::secret::Secrets;
 use crate::trigger::{self, Triggers};
@@ -51,6 +53,7 @@ pub(super) struct Scripted<'a> {
     /// Sub-workflows that were played.
     pub(super) apart: Vec<Apart>,
     pub(super) granted: Granted,
+    pub(super) decisions: Script,
     /// Why there is no going on.
     pub(super) unanswered: Option<String>,
     starting: Vec<Effect>,
@@ -104,6 +107,7 @@ pub async fn rehearse(
         calls: Vec::new(),
         apart: Vec::new(),
         granted: Granted::default(),
+        decisions: Script::new(&case.decisions),
         unanswered: None,
         starting: Vec::new(),
         outcomes: BTreeMap::new(),
@@ -116,7 +120,8 @@ pub async fn rehearse(
     let played = drive::redacted(played, &secrets);
     let calls = Scripted::all_calls(hands.calls, hands.apart);
     let (rules, unanswered) = (hands.rules, hands.unanswered);
-    Ok(verdict::judge(case, played, calls, &rules, unanswered))
+    let left = (rules.as_slice(), hands.decisions.left());
+    Ok(verdict::judge(case, played, calls, left, unanswered))
 }
 
 /// The events that come while the run runs.
@@ -172,6 +177,10 @@ impl Hands for Scripted<'_> {
         self.outcomes.values().any(|(other, _)| other == key)
     }
 
+    fn asks(&mut self, open: Vec<Approval>) {
+        self.decisions.asks(open);
+    }
+
     fn start(&mut self, effect: &Effect) {
         self.starting.push(effect.clone());
     }
@@ -211,6 +220,11 @@ impl Hands for Scripted<'_> {
             until.is_none_or(|until| *at < until || (*at == until && arrival == Some(*at)))
         };
         let soonest = [arrival, outcome, end].into_iter().flatten().min();
+        let sooner = |at: &Timestamp| [soonest, until].iter().flatten().all(|it| at < it);
+        if let Some(at) = self.decisions.next_at().filter(sooner) {
+            self.now = self.now.max(at);
+            return Ok(self.decisions.give(self.now).map(Happening::Change));
+        }
         let Some(at) = soonest.filter(is_first) else {
             self.now = until.ok_or(())?;
             return Ok(None);
@@ -241,6 +255,7 @@ impl<'a> Scripted<'a> {
             calls: Vec::new(),
             apart: Vec::new(),
             granted: std::mem::take(&mut self.granted),
+            decisions: std::mem::take(&mut self.decisions),
             unanswered: None,
             starting: Vec::new(),
             outcomes: BTreeMap::new(),
@@ -368,7 +383,7 @@ fn refuse(told: &mut Option<String>, asked: &Asked<'_>, why: &str) -> (Duration,
 }
 
 /// The task's name: the last word of its reference.
-fn name(reference: &str) -> String {
+pub(super) fn name(reference: &str) -> String {
     let last = reference.rsplit('/').next().unwrap_or_default();
     last.replace("~1", "/").replace("~0", "~")
 }

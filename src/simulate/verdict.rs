@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::answers::{self, Rule};
+use super::decisions::Decision;
 use super::document::{Calls, Case, Elapsed, ExpectedCall};
 use super::drive::Played;
 use super::expected::{Expected, Members, shown};
@@ -83,7 +84,7 @@ pub(super) fn judge(
     case: &Case,
     played: Played,
     calls: Vec<Call>,
-    rules: &[Rule],
+    (rules, decisions): (&[Rule], &[Decision]),
     unanswered: Option<String>,
 ) -> Verdict {
     let mut found = Vec::new();
@@ -101,6 +102,10 @@ pub(super) fn judge(
         if let Some(expected) = &case.expect.elapsed {
             of_time(expected, &played, &mut found);
         }
+        found.extend(decisions.iter().map(|decision| {
+            let message = "expected that this decision is asked for\n     was never";
+            Mismatch::at(decision.place, message.to_owned())
+        }));
         for rule in rules.iter().filter(|rule| rule.strict) {
             let left = rule.left_over();
             found.extend(left.map(|(place, given, times)| {

@@ -13,6 +13,7 @@ use sqlx::query::Query;
 use uuid::Uuid;
 
 use super::append::{Columns, new_keys};
+use super::approvals::{NewApproval, approvals};
 use super::settle::settle;
 use super::{NewEvent, NewMail, Settlement};
 use crate::event::DedupeKey;
@@ -35,6 +36,8 @@ pub struct Exchange {
     pub suspended: Option<bool>,
     /// The filters behind those keys, where the nodes may not know them yet.
     pub filters: Vec<Filter>,
+    /// Approvals that have changed.
+    pub approvals: Vec<NewApproval>,
 }
 
 /// A filter of a definition that runs listen with.
@@ -48,10 +51,10 @@ pub struct Filter {
     pub number: i16,
 }
 
-/// Settlements of which at least one exchanges something. A run that has ended leaves no listeners
-/// and no mail.
-pub(super) const EXCHANGE: &str = settle!(
-    [concat!(
+/// What is written besides where runs exchange something.
+macro_rules! exchanged {
+    () => {
+        concat!(
         "
 given as materialized (
   select key, id, window_days
@@ -140,7 +143,23 @@ filters as (
 revised as (
   update listening_revision set number = number + 1 where exists (select from filters)
 ),"
-    )][",
+        )
+    };
+}
+
+/// Settlements of which at least one exchanges something. A run that has ended leaves no listeners
+/// and no mail.
+pub(super) const EXCHANGE: &str = settle!(
+    [exchanged!()][",
+    stored = stored + (select count(*) from published),
+    duplicates = duplicates
+      + (select count(*) from given)
+      - (select count(*) from published)"][" or exists (select from given)"]
+);
+
+/// The same where approvals have changed.
+pub(super) const APPROVALS: &str = settle!(
+    [concat!(exchanged!(), approvals!())][",
     stored = stored + (select count(*) from published),
     duplicates = duplicates
       + (select count(*) from given)

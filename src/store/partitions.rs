@@ -84,6 +84,8 @@ pub async fn drop_older(store: &Store, days: u16) -> Result<u32, Error> {
         for sql in [
             "delete from faulted where run_id < $1",
             "delete from checkpoints where run_id < $1",
+            "delete from approvals where run_id < $1 \
+             and (status <> 'pending' or expires_at < now())",
         ] {
             sqlx::query(sql)
                 .bind(first_id(floor))

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// All hot statements.
-pub const STATEMENTS: [(&str, &str); 36] = [
+pub const STATEMENTS: [(&str, &str); 37] = [
     ("append", append::APPEND),
     ("find", append::FIND),
     ("route", route::ROUTE),
@@ -23,6 +23,7 @@ pub const STATEMENTS: [(&str, &str); 36] = [
     ("load_mail", mail::MAIL),
     ("settle", settle::SETTLE),
     ("exchange", exchange::EXCHANGE),
+    ("exchange_approvals", exchange::APPROVALS),
     ("wake", mail::WAKE),
     ("deliver", mail::DELIVER),
     ("call_parked", conditions::CALL),

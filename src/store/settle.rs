@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sqlx::Row;
 use uuid::Uuid;
 
-use super::exchange::{EXCHANGE, Exchanged};
+use super::exchange::{APPROVALS, EXCHANGE, Exchanged};
 use super::link::check_batch;
 use super::{Error, Link, Next, Settlement};
 use crate::id::Id;
@@ -113,7 +113,17 @@ impl Link {
         check_batch(batch.len())?;
         let columns = Columns::of(batch);
         let exchanges = batch.iter().any(|settlement| settlement.exchange.is_some());
-        let query = sqlx::query(if exchanges { EXCHANGE } else { SETTLE })
+        let exchange = |settlement: &Settlement| {
+            let exchange = settlement.exchange.as_ref();
+            exchange.is_some_and(|exchange| !exchange.approvals.is_empty())
+        };
+        let approves = exchanges && batch.iter().any(exchange);
+        let statement = match (exchanges, approves) {
+            (false, _) => SETTLE,
+            (true, false) => EXCHANGE,
+            (true, true) => APPROVALS,
+        };
+        let query = sqlx::query(statement)
             .bind(columns.runs)
             .bind(columns.claims)
             .bind(columns.nexts)
@@ -130,7 +140,13 @@ impl Link {
             .bind(self.lane.1);
         let rows = if exchanges {
             let exchanged = Exchanged::of(batch);
-            self.rows(exchanged.bind(query)).await?
+            let query = exchanged.bind(query);
+            let query = if approves {
+                super::approvals::bind(batch, query)
+            } else {
+                query
+            };
+            self.rows(query).await?
         } else {
             self.rows(query).await?
         };

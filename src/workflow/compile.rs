@@ -4,6 +4,7 @@
 //! a `None` is never the only sign that something is wrong. Features of the language that this
 //! version does not run yet are refused here, so that nothing is accepted and then ignored.
 
+mod approval;
 mod authentication;
 mod call;
 mod catch;
@@ -27,6 +28,8 @@ use super::definition::Definition;
 use super::document::{Object, Place};
 use super::openapi::{Documents, pins_json};
 use crate::expression::Value;
+
+pub use data::validator;
 
 use components::Components;
 
@@ -112,7 +115,7 @@ pub fn definition(root: &Place<'_>, documents: &Documents) -> Option<Definition>
         .place()
         .node()
         .get("schedule")
-        .is_some_and(|schedule| schedule.get("on").is_some());
+        .and_then(|schedule| schedule.get("on"));
     let gathering = metadata
         .as_ref()
         .and_then(|metadata| gathering::gathering(metadata, events, &context));

@@ -1,6 +1,7 @@
 //! What a checked workflow is made of. Built only by `workflow::parse`, so whatever exists here is
 //! valid: expressions are compiled, names resolved, durations known.
 
+mod approval;
 mod concurrency;
 mod events;
 mod gathering;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use super::openapi::Operation;
 use crate::expression::{Expression, Template, Value};
 
+pub use approval::{Approval, Form, OnTimeout};
 pub use concurrency::{Concurrency, OnLimit, PRIORITY_MAX, Priority};
 pub use events::{
     AttributeFilter, Consume, Correlation, Emit, EventFilter, Foreach, Listen, PATTERN_CHARACTERS,
@@ -164,6 +166,8 @@ pub struct Task {
 /// What a task does: one variant per keyword of the language.
 #[derive(Debug)]
 pub enum Kind {
+    /// `call: approval:1.0.0@default`.
+    Approval(Box<Approval>),
     /// `call: http`.
     Call(Box<HttpCall>),
     /// `do`.

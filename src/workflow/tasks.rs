@@ -39,6 +39,8 @@ fn inside(task: &Task) -> Vec<&[Arc<Task>]> {
             let recovery = task.recovery.as_ref().map(|list| &list.tasks);
             std::iter::once(&task.body.tasks).chain(recovery).collect()
         }
+        // It has no list, only one task.
+        Kind::Approval(task) => return task.notify.iter().map(std::slice::from_ref).collect(),
         Kind::Call(_)
         | Kind::Emit(_)
         | Kind::Function(_)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hookwright::api::definitions::Checks;
 use hookwright::api::{self, Config, Parts};
+use hookwright::approval::{self, Decisions};
 use hookwright::call::Destinations;
 use hookwright::expression::Value;
 use hookwright::secret::{Keyring, Redactor, Secrets};
@@ -117,6 +118,11 @@ fn rejected(database: &Database, keyring: &Arc<Keyring>, appender: &Appender) ->
 pub async fn parts(database: &Database, keyring: Arc<Keyring>) -> Parts {
     let appender = appender(database).await;
     Parts {
+        decisions: Arc::new(Decisions::new(
+            database.store.clone(),
+            appender.clone(),
+            approval::Metrics::new(&prometheus::Registry::new()).unwrap(),
+        )),
         rejected: rejected(database, &keyring, &appender),
         config: config(),
         environment: ENVIRONMENT.into(),

@@ -168,6 +168,7 @@ fn another() -> Arc<Surroundings> {
         environment: Arc::clone(&first.environment),
         secrets: Arc::clone(&first.secrets),
         tasks_max: first.tasks_max,
+        links: Arc::new(hookwright::run::Links::hidden()),
     })
 }
 

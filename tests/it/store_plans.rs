@@ -15,7 +15,7 @@ use crate::postgres::{Database, database};
 const BATCH: usize = 64;
 
 /// Tables that grow with traffic: never read as a whole.
-const LARGE: [&str; 12] = [
+const LARGE: [&str; 14] = [
     "events",
     "dedupe",
     "runs",
@@ -28,6 +28,8 @@ const LARGE: [&str; 12] = [
     "rejections",
     "mail",
     "listeners",
+    "approvals",
+    "approval_links",
 ];
 
 /// Statements that read an index in its order up to a limit, and so need no condition on it.
@@ -58,6 +60,9 @@ insert into ready select n % 10, now() - interval '1 minute', id from filled;
 insert into timers select now() - interval '1 minute' + n * interval '10 ms', id from filled;
 insert into mail (run_id, id, kind) select id, id, 0 from filled;
 insert into listeners (run_id, key) select id, md5((n % 1000)::text)::uuid from filled;
+insert into approvals select id, id, 1, '/do/0/a', '', case when n <= 200 then 'pending' else
+  'approved' end, '{}', '[]', now(), now() + interval '1 day', null from filled;
+insert into approval_links select decode(md5(n::text), 'hex'), id, 0 from filled;
 insert into claims (run_id, claim_id, session_id) select id, n, 1 from filled where n <= 100";
 
 #[tokio::test]
@@ -146,7 +151,7 @@ fn call(name: &str, ids: &[String]) -> (String, u64) {
     let text = each("'x'::text", "text");
     let bytes = each("'\\x00'::bytea", "bytea");
     match name {
-        "settle" | "exchange" => settling(name, ids, &new, &keys),
+        "settle" | "exchange" | "exchange_approvals" => settling(name, ids, &new, &keys),
         "append" => (
             format!(
                 "'{{{}}}', {}, {}, {text}, {text}, {text}, {text}, {bytes}, {bytes}, {bytes}, {},
@@ -270,8 +275,40 @@ fn settling(name: &str, ids: &[String], new: &[String], keys: &[String]) -> (Str
     );
     match name {
         "settle" => (arguments, 3_000),
+        "exchange_approvals" => {
+            let more = exchanged(ids, new, keys);
+            (
+                format!("{arguments}{more}, {}", asking(ids, new, keys)),
+                24_000,
+            )
+        }
         _ => (format!("{arguments}{}", exchanged(ids, new, keys)), 16_000),
     }
+}
+
+/// The arguments that an exchange has more where approvals have changed: each run asks.
+fn asking(ids: &[String], new: &[String], keys: &[String]) -> String {
+    let each = |value: &str, kind: &str| format!("array_fill({value}, array[{BATCH}])::{kind}[]");
+    let list = |ids: &[String]| format!("'{{{}}}'", ids.join(","));
+    let (text, bytes) = (each("'x'::text", "text"), each("'\\x00'::bytea", "bytea"));
+    let time = each("1::bigint", "bigint");
+    [
+        list(new),
+        list(ids),
+        each("1", "integer"),
+        text.clone(),
+        text,
+        each("'pending'::text", "text"),
+        bytes.clone(),
+        bytes,
+        time.clone(),
+        time,
+        each("null::bigint", "bigint"),
+        format!("'{{{}}}'", keys.join(",")),
+        list(new),
+        each("0", "smallint"),
+    ]
+    .join(", ")
 }
 
 /// The arguments that an exchange has more than a settlement: each run publishes an event, sends a

@@ -15,7 +15,8 @@ use hookwright::id::Id;
 use hookwright::problem::{Kind, Problem};
 use hookwright::run::entry::{decode, encode};
 use hookwright::run::{
-    Action, Attempt, Change, Effect, End, Entry, Key, Outcome, Pending, Received, Run, Surroundings,
+    Action, Attempt, Change, Effect, End, Entry, Key, Links, Outcome, Pending, Received, Run,
+    Surroundings,
 };
 use hookwright::workflow::{self, Definition};
 use jiff::{SignedDuration, Timestamp};
@@ -93,6 +94,9 @@ pub fn surroundings(tasks_max: u32) -> Arc<Surroundings> {
         environment: Arc::from("test"),
         secrets: Arc::new(|name| (name == "token").then(|| Value::string("s3cret-token"))),
         tasks_max,
+        links: Arc::new(Links::new("http://links.test/", |_, approver| {
+            format!("token-{approver}")
+        })),
     })
 }
 
@@ -159,6 +163,13 @@ impl Life {
             self.twin = restored;
         }
         assert_eq!(lived, shown(&self.twin.pending()), "with checkpoints");
+        let approvals = self.run.open_approvals();
+        assert_eq!(approvals, replayed.open_approvals());
+        assert_eq!(approvals, self.twin.open_approvals());
+        for approval in self.run.take_approvals() {
+            let (standing, title) = (approval.standing.word(), &approval.ask.title);
+            self.say(&format!("  {standing}: {title}"));
+        }
         assert_eq!(self.run.starts(), replayed.starts());
         assert_eq!(self.run.children(), replayed.children());
         assert_eq!(self.run.children(), self.twin.children());
@@ -304,7 +315,13 @@ impl Life {
 
     /// The next event comes; one that the run does not want is not journaled.
     fn hear(&mut self, at: Timestamp) {
-        let (_, event) = self.events.pop_front().expect("an event");
+        let (_, mut event) = self.events.pop_front().expect("an event");
+        if let Some(open) = self.run.open_approvals().first() {
+            let (reference, iteration) = (&open.key.reference, &open.key.iteration);
+            let asked = format!(r#""reference":"{reference}","iteration":"{iteration}""#);
+            let envelope = text(&event.envelope).replace(r#""asked":"?""#, &asked);
+            event.envelope = json(&envelope);
+        }
         let kind = event.envelope.get("type").unwrap_or_default();
         let wanted = self.run.hears(&event).is_some() || event.addressed;
         if wanted {
@@ -445,6 +462,10 @@ pub fn live_with_events(
     replies: &[(&str, Reply)],
     events: &[Told<'_>],
 ) -> String {
+    heard(body, input, replies, events).transcript().to_owned()
+}
+
+pub fn heard(body: &str, input: &str, replies: &[(&str, Reply)], events: &[Told<'_>]) -> Life {
     let mut life = Life::new(body, replies);
     for (number, (after_ms, kind, data)) in events.iter().enumerate() {
         let addressed = kind.starts_with('@');
@@ -475,5 +496,5 @@ pub fn live_with_events(
             break;
         }
     }
-    life.transcript().to_owned()
+    life
 }

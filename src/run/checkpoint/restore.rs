@@ -9,6 +9,7 @@ use crate::run::flow::nearest;
 use crate::run::frame::{
     Branches, Call, Frame, FrameId, List, Loop, Nest, Open, Phase, ROOT, State, Trial, Turns,
 };
+use crate::run::task::approval::Ballot;
 use crate::run::{Door, Run, Surroundings, task, workflow_timeout_key};
 use crate::workflow::Definition;
 use crate::workflow::definition::{Kind, TaskList};
@@ -110,6 +111,10 @@ impl Run {
             self.open.insert(frame.timeout_key(), Door::Timeout(id));
         }
         match &frame.state {
+            State::Approval(_) => {
+                self.ballots += 1;
+                self.open.insert(frame.key(), Door::Leaf(id));
+            }
             State::Call(_) | State::Wait(_) => {
                 self.open.insert(frame.key(), Door::Leaf(id));
             }
@@ -175,6 +180,25 @@ fn state(run: &Run, frame: &Frame, stored: &StoredState, table: &Table) -> Resul
         }
         (StoredState::Listen(open), Kind::Listen(task)) => {
             State::Listen(Box::new(ear::restored(frame, task, open, table)?))
+        }
+        (
+            StoredState::Approval {
+                id,
+                ask,
+                until,
+                decisions,
+            },
+            Kind::Approval(_),
+        ) => {
+            let decisions = decisions.iter().map(|place| table.get(*place));
+            State::Approval(Box::new(Ballot {
+                id: *id,
+                links: task::approval::links(run, *id, ask),
+                ask: Arc::new(ask.clone()),
+                until: *until,
+                decisions: decisions.collect::<Result<_, _>>()?,
+                standing: crate::run::approval::Standing::Pending,
+            }))
         }
         (_, Kind::Try(_)) => State::Try(Box::new(attempt(frame, stored, table)?)),
         _ => {

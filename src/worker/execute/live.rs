@@ -7,9 +7,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::super::append::chain;
+use super::super::asked::{self, Hiding};
 use super::super::checkpoint::Since;
 use super::super::command::Command;
-use super::super::exchange::{self, Ears};
+use super::super::exchange::Ears;
 use super::super::lifecycle::{Lifecycle, Moment};
 use super::super::mail::Post;
 use super::super::origin::Ties;
@@ -26,6 +27,17 @@ use crate::workflow::Definition;
 
 /// Pause before the database is asked again for a sub-workflow.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
+
+/// What surrounds a run on this node.
+fn surroundings(shared: &Shared, id: Id) -> Arc<Surroundings> {
+    Arc::new(Surroundings {
+        id,
+        environment: Arc::clone(&shared.environment),
+        secrets: Arc::clone(&shared.secrets),
+        tasks_max: shared.tasks_max,
+        links: Arc::clone(&shared.links),
+    })
+}
 
 /// A run on this node.
 pub(super) struct Live<'a> {
@@ -56,13 +68,8 @@ impl<'a> Live<'a> {
     /// # Errors
     /// Where its checkpoint cannot be used.
     pub(super) fn replay(shared: &'a Arc<Shared>, begun: Begun) -> Result<Self, Unfit> {
-        let surroundings = Surroundings {
-            id: begun.run_id,
-            environment: Arc::clone(&shared.environment),
-            secrets: Arc::clone(&shared.secrets),
-            tasks_max: shared.tasks_max,
-        };
-        let (definition, surroundings) = (Arc::clone(&begun.definition), Arc::new(surroundings));
+        let surroundings = surroundings(shared, begun.run_id);
+        let definition = Arc::clone(&begun.definition);
         let has_checkpoint = begun.checkpoint.is_some();
         let mut unsaved = Vec::new();
         let origin = begun.origin;
@@ -106,6 +113,7 @@ impl<'a> Live<'a> {
         if begun.seq > 0 {
             // What was lived before was exchanged then.
             let _published = run.take_outgoing();
+            let _asked = run.take_approvals();
             let _done = run.take_errands();
             let _known = ears.settled(&run, false);
         }
@@ -191,7 +199,7 @@ impl<'a> Live<'a> {
         };
         // What is hidden in the journal must not be seen here either, and replaced by stars it
         // would not be what the journal says.
-        if !self.shared.redactor().is_clean(&state) {
+        if !self.hiding().is_clean(&state) {
             return self.since.refuse(state.len());
         }
         if self.since.takes(state.len()) {
@@ -224,11 +232,16 @@ impl<'a> Live<'a> {
         }
     }
 
+    fn hiding(&self) -> Hiding {
+        Hiding::of(&self.run, &self.shared.links, self.shared.redactor())
+    }
+
     /// Whether there is something that others must learn of before this run goes on.
     pub(super) fn has_news(&self) -> bool {
         !self.announced.is_empty()
             || self.mail.has_taken()
             || self.run.has_outgoing()
+            || self.run.has_approvals()
             || self.run.has_errands()
             || self.ears.changed(&self.run)
     }
@@ -324,10 +337,11 @@ impl<'a> Live<'a> {
         let exchange = self.exchange(&next);
         // Whoever replays the run must see by its rows that this has been done.
         let first = exchange.is_some() && self.seq.load(Ordering::Relaxed) == 0;
+        let hiding = self.hiding();
         let entries = (first || !self.unsaved.is_empty()).then(|| {
             let encoded = entry::encode(&std::mem::take(&mut self.unsaved));
             self.since.journaled(encoded.len());
-            self.shared.redactor().redact_json(encoded).into()
+            hiding.json(encoded).into()
         });
         Settlement {
             run_id: self.run_id,
@@ -357,22 +371,24 @@ impl<'a> Live<'a> {
         outgoing.append(&mut self.announced);
         let errands = self.run.take_errands();
         let suspended = self.suspended.take();
-        let expects = waits && (self.run.is_suspended() || self.run.awaits_others());
-        let is_told = expects || suspended.is_some() || !errands.is_empty();
+        let asked = self.run.take_approvals();
+        let awaits = self.run.awaits_others() || self.run.awaits_decisions();
+        let expects = waits && (self.run.is_suspended() || awaits);
+        let is_told = expects || suspended.is_some() || !errands.is_empty() || !asked.is_empty();
         if listens.is_none() && taken.is_empty() && outgoing.is_empty() && !is_told {
             return None;
         }
-        let redactor = self.shared.redactor();
-        let publish = |event| exchange::publish(event, &redactor);
+        let hiding = self.hiding();
         let listens = listens.unwrap_or_else(|| self.ears.keys());
         let known = self.shared.listening.known();
         let mut exchange = Box::new(Exchange {
-            events: outgoing.into_iter().map(publish).collect(),
+            events: outgoing.into_iter().map(|it| hiding.publish(it)).collect(),
             taken,
             expects,
             suspended,
             filters: listens.filters_but(|filter| known.has(filter)),
             listens: listens.keys,
+            approvals: asked::rows(&asked, &self.shared.links, &hiding.redactor),
             ..Exchange::default()
         });
         let parent = family::About {

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::{Context, authentication, field, function, openapi, unsupported};
+use super::{Context, approval, authentication, field, function, openapi, unsupported};
 use crate::expression::Template;
 use crate::workflow::definition::{Authentication, Endpoint, HttpCall, HttpOutput, Kind};
 use crate::workflow::document::{Content, Object, Place};
@@ -16,6 +16,9 @@ const SCHEMES: [&str; 3] = ["https", "http", "destination"];
 pub fn call(place: &Place<'_>, task: &Object<'_>, context: &Context<'_>) -> Option<Kind> {
     let arguments = task.optional("with");
     let word = place.string()?;
+    if word == approval::NAME {
+        return approval::call(task.place(), arguments.as_ref(), context);
+    }
     if !matches!(word, "http" | "openapi") {
         if !OTHER_CALLS.contains(&word) {
             return function::call(place, arguments.as_ref(), context);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jsonschema::{Draft, PatternOptions};
+use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 
 use super::{Context, field, unsupported};
 use crate::workflow::definition::{Flow, Schema};
@@ -62,19 +62,27 @@ fn schema(place: &Place<'_>) -> Option<Schema> {
     compile(&document?)
 }
 
-/// Compiles a JSON Schema (2020-12). Patterns run in linear time, references stay inside it, and
-/// one that comes back to itself ends (the validator sees to that).
-fn compile(place: &Place<'_>) -> Option<Schema> {
-    let document = place.node().to_serde();
+/// A validator of a JSON Schema (2020-12).
+///
+/// # Errors
+/// Where the document is no schema.
+pub fn validator(document: &serde_json::Value) -> Result<Validator, ValidationError<'static>> {
     let patterns = PatternOptions::regex()
         .size_limit(PATTERN_BYTES_MAX)
         .dfa_size_limit(PATTERN_BYTES_MAX);
-    let built = jsonschema::options()
+    jsonschema::options()
         .with_draft(Draft::Draft202012)
         .offline()
         .with_pattern_options(patterns)
-        .build(&document);
-    match built {
+        .build(document)
+        .map_err(|error| error.to_owned())
+}
+
+/// Compiles a JSON Schema (2020-12). Patterns run in linear time, references stay inside it, and
+/// one that comes back to itself ends (the validator sees to that).
+pub fn compile(place: &Place<'_>) -> Option<Schema> {
+    let document = place.node().to_serde();
+    match validator(&document) {
         Ok(validator) => Some(Schema(Arc::new(validator))),
         Err(error) => {
             let below = error.instance_path().to_string();

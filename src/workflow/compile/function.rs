@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Context, field, task, unsupported};
+use super::{Context, approval, field, task, unsupported};
 use crate::workflow::definition::{FunctionCall, Kind, Task};
 use crate::workflow::document::{Object, Place};
 
@@ -52,7 +52,11 @@ fn unknown(place: &Place<'_>, name: &str, context: &Context<'_>) {
     if let Some((function, catalog)) = name.split_once('@') {
         if catalog == "default" {
             let message = format!("the server has no function `{function}`");
-            place.fault_with(message, "define it in `use.functions`");
+            let hint = format!(
+                "it has `{}`; define others in `use.functions`",
+                approval::NAME
+            );
+            place.fault_with(message, hint);
         } else {
             unsupported(place, &format!("the catalog `{catalog}`"));
         }

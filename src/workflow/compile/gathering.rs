@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Context;
 use super::concurrency::about_input;
 use crate::workflow::definition::{Gather, Gathering};
-use crate::workflow::document::{Object, Place};
+use crate::workflow::document::{Node, Object, Place};
 
 /// Most events of a batch.
 const EVENTS_MAX: i64 = 1_000;
@@ -17,8 +17,12 @@ const WAIT_MIN: Duration = Duration::from_millis(10);
 /// How long a debounced run is put off at most, where nothing else is said.
 const PUT_OFF: Duration = Duration::from_secs(60 * 60);
 
-/// Reads what `document.metadata` says about gathering events; `events` = whether they start runs.
-pub fn gathering(metadata: &Object<'_>, events: bool, context: &Context<'_>) -> Option<Gathering> {
+/// Reads what `document.metadata` says about gathering events; `events` = those that start runs.
+pub fn gathering(
+    metadata: &Object<'_>,
+    events: Option<&Node>,
+    context: &Context<'_>,
+) -> Option<Gathering> {
     let batch = metadata.optional("batch");
     let debounce = metadata.optional("debounce");
     let place = match (batch, &debounce) {
@@ -30,10 +34,22 @@ pub fn gathering(metadata: &Object<'_>, events: bool, context: &Context<'_>) -> 
         (None, Some(place)) => place.clone(),
         (None, None) => return None,
     };
-    if !events {
+    let Some(events) = events else {
         place.fault_with(
             "this gathers the events that start runs",
             "remove it, or write `schedule: {on: …}`",
+        );
+        return None;
+    };
+    // Such a strategy gathers by itself: each of its matches is several events already.
+    if let Some(word) = ["all", "until"]
+        .into_iter()
+        .find(|word| events.get(word).is_some())
+    {
+        let message = format!("this gathers single events, and `schedule.on` has `{word}`");
+        place.fault_with(
+            message,
+            "remove it, or write `one` or `any` without `until`",
         );
         return None;
     }

@@ -169,3 +169,34 @@ cases:
         "{found:?}"
     );
 }
+
+#[tokio::test]
+async fn a_decision_that_nobody_asked_for_fails_the_case() {
+    let tasks = "
+do:
+  - first: { call: 'approval:1.0.0@default', with: { title: A, approvers: [ada] } }
+  - second:
+      call: approval:1.0.0@default
+      with: { title: B, timeout: PT1H, onTimeout: rejected }
+";
+    let cases = "\
+cases:
+  - name: each takes what is for it
+    decisions:
+      - { task: second, decision: approved, by: bob, after: PT2M }
+      - { decision: approved, after: PT1M, comment: fine }
+    expect:
+      output: { decision: approved, by: bob, comment: null }
+      elapsed: PT3M
+  - name: too late
+    decisions:
+      - { task: first, decision: approved }
+      - { task: second, decision: approved, after: PT1H }
+    expect: { output: { decision: rejected, by: timeout, comment: null } }
+  - name: nobody
+    expect: { error: { type: timeout, instance: /do/0/first } }
+";
+    let found = told(&mismatches(tasks, cases).await);
+    let wanted = ["13  expected that this decision is asked for, was never"];
+    assert_eq!(found, wanted, "{found:#?}");
+}
