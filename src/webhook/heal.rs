@@ -106,7 +106,7 @@ async fn heal(parts: &Parts, source: &Admission, healing: &Healing) -> Result<He
                 healed.appended += usize::from(!receipt.duplicate);
             }
             Some(expression) if healed.asked < REDELIVERIES_MAX => {
-                let asked = redeliver(parts, source, (expression, element)).await?;
+                let asked = redeliver(parts, source, healing, (expression, element)).await?;
                 healed.asked += usize::from(asked);
             }
             Some(_) => break,
@@ -115,10 +115,21 @@ async fn heal(parts: &Parts, source: &Admission, healing: &Healing) -> Result<He
     Ok(healed)
 }
 
+/// Whether a URI has the scheme and the authority of the list. What it is made of, the sender has
+/// written: it must not choose whose credentials are used, nor what is called with them.
+fn is_beside(list: &str, uri: &str) -> bool {
+    let place = |text: &str| {
+        let uri: http::Uri = text.parse().ok()?;
+        Some((uri.scheme()?.clone(), uri.authority()?.clone()))
+    };
+    place(list).is_some_and(|of_list| place(uri) == Some(of_list))
+}
+
 /// Asks for a delivery again, unless it is none to be asked for, or was. Whether it has asked.
 async fn redeliver(
     parts: &Parts,
     source: &Admission,
+    healing: &Healing,
     (expression, element): (&Expression, &str),
 ) -> Result<bool, String> {
     let delivery = Value::from_json(element.as_bytes()).map_err(|error| error.to_string())?;
@@ -127,6 +138,14 @@ async fn redeliver(
     let Some(uri) = said.as_str() else {
         return Ok(false);
     };
+    if !is_beside(&healing.list, uri) {
+        let name = &source.name;
+        tracing::warn!(
+            source.name = name,
+            "`redeliver` says a URI elsewhere than `list`"
+        );
+        return Ok(true);
+    }
     let key = digest::digest(&digest::SHA256, uri.as_bytes());
     let (store, key) = (&parts.store, key.as_ref());
     let known = store.is_healed(&source.name, key).await;

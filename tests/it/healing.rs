@@ -125,6 +125,37 @@ async fn failed_deliveries_are_asked_for_again_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_does_not_choose_whom_we_call() {
+    let sender = Destination::start(|call, _| match call.method {
+        Method::POST => Reply::new(202),
+        _ => Reply::new(200).body(
+            r#"[{"again":"destination://payments/refunds"},
+                {"again":"destination://sender@payments/refunds"},
+                {"again":"destination://sender/again"}]"#,
+        ),
+    })
+    .await;
+    let payments = Destination::answering(&[200]).await;
+    let world = world(&sender, "{source: in, verify: none}").await;
+    let text = format!("{{destination: payments, baseUrl: '{}'}}", payments.url());
+    let put = world.client.put("/api/v1/destinations/payments", text);
+    put.await.good();
+    let source = "{source: in, verify: none, healing: {
+        list: 'destination://sender/deliveries', items: '/*', every: PT1S, redeliver: .again}}";
+    let put = world.client.put("/api/v1/sources/in", source);
+    put.await.good();
+    until("its own is asked for", async || {
+        let calls = sender.calls();
+        calls
+            .into_iter()
+            .any(|call| call.path == "/api/again")
+            .then_some(())
+    })
+    .await;
+    assert_eq!(payments.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_node_has_the_turn() {
     let database = database().await;
     let store = &database.store;
